@@ -45,10 +45,10 @@ def _axes(ax, size):
     "`ax`, or the axes of a new figure"
     return ax if ax is not None else plt.subplots(figsize=size)[1]
 
-# %% ../nbs/05_plots.ipynb #62e6762a
+# %% ../nbs/05_plots.ipynb #5f661dbd
 def plot_history(
     history, # a `History`, or a table with the same columns
-    best:float=None, # best possible accuracy, drawn as a dashed line
+    best:float=None, # best possible accuracy, drawn as a dotted line
 ): # the figure
     "Draw loss, accuracy and learning rate of every epoch"
     table = getattr(history, "table", history)
@@ -61,12 +61,12 @@ def plot_history(
             ax.set(xlabel="epoch", ylabel=label, xticks=table.epoch)
         axes[0].set_ylim(bottom=0); axes[2].set_ylim(0, table.lr.max()*1.2)
         if best is not None:
-            axes[1].axhline(best, color="#D55E00", ls=":")
-            axes[1].text(table.epoch.min(), best, f"best possible {best:.4f}", color="#D55E00", va="bottom")
+            axes[1].axhline(best, color="#D55E00", ls=":", label=f"best possible {best:.4f}")
+            axes[1].legend(*[items[-1:] for items in axes[1].get_legend_handles_labels()], loc="lower right")
         axes[0].legend()
     return fig
 
-# %% ../nbs/05_plots.ipynb #49f94e81
+# %% ../nbs/05_plots.ipynb #14d80985
 HEATMAP_ROWS = ("abs. sum", "sum", "A", "C", "G", "T")
 
 def plot_heatmap(
@@ -75,6 +75,7 @@ def plot_heatmap(
     title:str="", # above the plot
     ax=None, # axes to draw on; None makes a figure
     limit:float=None, # score of the darkest colours; None takes the biggest absolute value
+    colorbar=None, # axes for the colour scale; None takes some room from `ax`
 ): # the axes
     "Draw scores as a heatmap with white at zero; raises `ValueError` for a bad shape"
     import seaborn as sns
@@ -85,9 +86,10 @@ def plot_heatmap(
     limit = limit or np.abs(rows).max() or 1
     with _styled():
         ax = _axes(ax, (max(4, .24*s.shape[1]), 2.3))
-        sns.heatmap(rows, ax=ax, cmap=DIVERGING, vmin=-limit, vmax=limit, xticklabels=False, yticklabels=HEATMAP_ROWS,
-                    linewidths=.4, linecolor="#e4e4e4", cbar_kws=dict(pad=.015, aspect=12, label="score"))
+        sns.heatmap(rows, ax=ax, cmap=DIVERGING, vmin=-limit, vmax=limit, xticklabels=False, yticklabels=False,
+                    linewidths=.4, linecolor="#e4e4e4", cbar_ax=colorbar, cbar_kws=dict(label="score") | ({} if colorbar else dict(pad=.015, aspect=12)))
         ax.set_title(title)
+        ax.set_yticks(np.arange(6) + .5, HEATMAP_ROWS)
         ax.tick_params(axis="y", rotation=0, length=0)
         ax.axhline(2, color="black", lw=1)
         _letters_below(ax, sequence, s.shape[1])
@@ -154,7 +156,7 @@ def _marked_sequence(ax, start, before, now):
                 color=COLOURS.get(letter.upper(), COLOURS["N"]), bbox=box if changed or new else None)
     ax.set(xlim=(0, len(now)), ylim=(0, 1)); ax.axis("off")
 
-# %% ../nbs/05_plots.ipynb #0c9a4d6b
+# %% ../nbs/05_plots.ipynb #add8547d
 def plot_edit(
     sequences, # n+1 strings: the start, then the sequence after each edit
     scores, # (n+1, 4, L) scores at each of them
@@ -168,11 +170,10 @@ def plot_edit(
     s = _array(scores, "scores", (n + 1, 4, "L"), f"({n + 1}, 4, L)")
     limit = np.abs(np.concatenate([s, s.sum(1, keepdims=True), np.abs(s).sum(1, keepdims=True)], 1)).max() or 1
     with _styled():
-        fig = plt.figure(figsize=(12, 4.9), layout="constrained")
-        grid = fig.add_gridspec(3, 2, height_ratios=[.32, 1.6, 1.7], width_ratios=[1, .06])
-        text, heat, curve = (fig.add_subplot(grid[i, 0]) for i in range(3))
+        fig = plt.figure(figsize=(12, 4.9))
+        text, heat, curve = (fig.add_axes([.075, bottom, .84, height]) for bottom, height in [(.89, .06), (.53, .33), (.1, .31)])
         _marked_sequence(text, sequences[0], sequences[max(iteration - 1, 0)], sequences[iteration])
         text.set_title(f"after {iteration} of {n} edits: confidence {float(confidence[iteration]):.4f}")
-        plot_heatmap(s[iteration], sequences[iteration], ax=heat, limit=limit)
+        plot_heatmap(s[iteration], sequences[iteration], ax=heat, limit=limit, colorbar=fig.add_axes([.925, .53, .012, .33]))
         plot_confidence(confidence, truth, iteration, ax=curve)
     return fig

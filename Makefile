@@ -1,0 +1,35 @@
+# The two commands of the README are `make tutorial` and `make test`.
+PYTHON ?= python3
+SEED   ?= 0
+OUT    ?= tutorial-run
+BIN    := .venv/bin
+
+.PHONY: tutorial test notebooks readme clean
+
+tutorial: .venv/installed
+	$(BIN)/gcig tutorial --out $(OUT) --seed $(SEED) --force
+
+test: .venv/installed-dev
+	$(BIN)/nbdev_test --timing
+	$(BIN)/python -m pytest -q tests
+
+# run all notebooks and store their outputs, export the package, render the README
+notebooks: .venv/installed-dev
+	$(BIN)/nbdev_export
+	$(BIN)/python tools/notebooks.py
+	$(BIN)/python tools/readme.py
+
+readme: .venv/installed-dev
+	$(BIN)/python tools/readme.py
+
+clean:
+	rm -rf .venv build dist gcig.egg-info _proc _docs
+
+.venv/installed: settings.ini setup.py constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
+	touch $@
