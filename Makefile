@@ -10,7 +10,8 @@ tutorial: .venv/installed
 	$(BIN)/gcig tutorial --out $(OUT) --seed $(SEED) --force
 
 test: .venv/installed-dev
-	$(BIN)/nbdev_test --timing
+	# one thread for each of the notebooks that run side by side
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --timing
 	$(BIN)/python -m pytest -q tests
 
 # run all notebooks and store their outputs, export the package, render the README

@@ -28,7 +28,6 @@ def render():
     text, resources = MarkdownExporter(config=config).from_notebook_node(nb, resources=resources)
     text = re.sub(r"!\[png\]\((index_files/(index_\d+_)\d+\.png)\)", lambda m: f"![{described[m[2]]}]({m[1]})", text)
     text = re.sub(r"\]\((\d\d_\w+\.ipynb)\)", r"](nbs/\1)", text)
-    text = text.replace("](../", "](")
     note = "<!-- Rendered from nbs/index.ipynb; edit that and run `make readme`. -->\n\n"
     return note + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", resources["outputs"]
 
