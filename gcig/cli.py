@@ -17,13 +17,16 @@ from time import perf_counter
 # %% ../nbs/08_cli.ipynb #608af5d6
 import typer
 
-# %% ../nbs/08_cli.ipynb #096f5391
+# %% ../nbs/08_cli.ipynb #1f41c321
 @contextmanager
 def _stage(name, seconds):
     "Print `name`, run the block, print its wall time and keep it in `seconds`"
     print(f"{name:<28}", end="", flush=True)
     start = perf_counter()
-    yield
+    try: yield
+    except BaseException:
+        print(flush=True)
+        raise
     seconds[name] = round(perf_counter() - start, 3)
     print(f"{seconds[name]:6.1f} s", flush=True)
 
@@ -59,7 +62,7 @@ def _fresh_accuracy(model, seed):
     fresh = {c: [random_sequence(500_000, p, seed=(seed, 100 + i))] for i, (c, p) in enumerate(zip(CLASSES, (HIGH_GC, EQUAL_DIST)))}
     return evaluate(model, ClassWindows(fresh))[1]
 
-# %% ../nbs/08_cli.ipynb #5e37a390
+# %% ../nbs/08_cli.ipynb #8bd7fe5e
 EXAMPLE = "G"*17 + "C"*17 + "A"*8 + "T"*8
 
 def _explain(model, seed):
@@ -68,10 +71,10 @@ def _explain(model, seed):
     from gcig.encoding import one_hot
     from gcig.sequences import shuffled
     sequence = shuffled(EXAMPLE, seed=(seed, 10))
-    found = integrated_gradients(model, one_hot(sequence), target=0)
+    found = integrated_gradients(model, one_hot(sequence), target=0, method="trapezoid")
     return sequence, found.prediction.item(), found
 
-# %% ../nbs/08_cli.ipynb #2701d4c5
+# %% ../nbs/08_cli.ipynb #4ad5db24
 EXPERIMENTS = dict(smallest="increase", biggest="decrease")
 
 def _edit(folder, model, sequence):
@@ -79,13 +82,13 @@ def _edit(folder, model, sequence):
     import pandas as pd
     from gcig.encoding import one_hot
     from gcig.mutation import mutate
-    runs = {name: mutate(model, one_hot(sequence), 0, direction) for name, direction in EXPERIMENTS.items()}
+    runs = {name: mutate(model, one_hot(sequence), 0, direction, method="trapezoid") for name, direction in EXPERIMENTS.items()}
     tables = [t.edits.drop(columns="sequence").assign(experiment=name, sequence=t.sequences[0][1:]) for name, t in runs.items()]
     columns = ["experiment", "iteration", "position", "old", "new", "confidence", "sequence"]
     pd.concat(tables)[columns].to_csv(folder/"edits.csv", index=False)
     return runs
 
-# %% ../nbs/08_cli.ipynb #d580c983
+# %% ../nbs/08_cli.ipynb #960d01e8
 def _figures(folder, model, history, sequence, found, runs):
     "Write the figures as PNG"
     import matplotlib
@@ -102,7 +105,7 @@ def _figures(folder, model, history, sequence, found, runs):
         plt.close(figure)
     save("training", plot_history(history, best=best_accuracy(50)))
     save("attribution", plot_heatmap(found.scores[0], sequence).figure)
-    save("single_edit", plot_heatmap(integrated_gradients(model, one_hot(edited), 0).scores[0], edited).figure)
+    save("single_edit", plot_heatmap(integrated_gradients(model, one_hot(edited), 0, method="trapezoid").scores[0], edited).figure)
     for name, t in runs.items():
         save(name, plot_confidence(t.confidence[0], [true_confidence(s) for s in t.sequences[0]]).figure)
 
@@ -125,7 +128,7 @@ def _metrics(seed, model, history, fresh, sequence, found, runs, seconds):
         confidence={name: t.confidence[0].tolist() for name, t in runs.items()},
         right_confidence={name: [true_confidence(s) for s in t.sequences[0]] for name, t in runs.items()}, seconds=seconds)
 
-# %% ../nbs/08_cli.ipynb #1c5fc7eb
+# %% ../nbs/08_cli.ipynb #5ad33ec5
 _REPORT = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>gcig tutorial, seed {{ m.seed }}</title><style>
@@ -133,11 +136,11 @@ body { font: 16px/1.55 system-ui, sans-serif; color: #1b1b1b; background: #fff; 
 h1 { line-height: 1.2 } h2 { margin-top: 2.2rem }
 figure { margin: 1rem 0 } .wide { overflow-x: auto } .wide img { min-width: 44rem } img { max-width: 100% } .wide img { max-width: none; width: 100% }
 figcaption, footer { color: #555; font-size: .9rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .15rem .8rem .15rem 0; text-align: left; border-bottom: 1px solid #ddd }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .15rem .8rem .15rem 0; text-align: left; white-space: nowrap; border-bottom: 1px solid #ddd }
 .narrow { max-width: 38rem } .scroll { overflow-x: auto } .truth { border-left: 4px solid #8E44AD; padding-left: .8rem }
 code, .dna { font-family: ui-monospace, monospace } .dna { overflow-wrap: anywhere; letter-spacing: .08em }
 {% for letter, colour in colours.items() %}.{{ letter }} { color: {{ colour }} } {% endfor %}
-.changed { background: #ddd; outline: 1px solid #000 }
+.changed { background: #ddd; outline: 1px solid #000 } pre { overflow-x: auto }
 </style></head><body>
 {% macro dna(s, old='') %}<span class="dna">{% for l in s %}<b class="{{ l }}{{ ' changed' if old and old[loop.index0] != l }}">{{ l }}</b>{% endfor %}</span>{% endmacro %}
 {% macro figure(name, alt, kind="wide") %}<figure class="{{ kind }}" tabindex="0"><img src="data:image/png;base64,{{ images[name] }}" alt="{{ alt }}"></figure>{% endmacro %}
@@ -153,7 +156,7 @@ code, .dna { font-family: ui-monospace, monospace } .dna { overflow-wrap: anywhe
 <div class="scroll">{{ parameters }}</div>
 <h2>Training</h2>
 {{ figure("training", "Loss, accuracy and learning rate by epoch, for training and validation") }}
-<p class="truth">No classifier of these windows gets more than {{ "%.2f"|format(100*m.best_possible_accuracy) }} % right, since the classes overlap.</p>
+<p class="truth">The classes overlap: on average no classifier of such windows gets more than {{ "%.2f"|format(100*m.best_possible_accuracy) }} % right.</p>
 <h2>The example</h2>
 <p>17 G, 17 C, 8 A and 8 T, shuffled:</p><p>{{ dna(m.example.sequence) }}</p>
 <p>The network says high_gc with {{ "%.3f"|format(m.example.prediction) }}.</p>
@@ -163,16 +166,19 @@ code, .dna { font-family: ui-monospace, monospace } .dna { overflow-wrap: anywhe
 <p>Red letters speak for high_gc, blue ones against, white is zero. The scores should sum to the network's answer minus its answer for the zero baseline. Taken at 51 points of the path, they miss that by {{ "%.1e"|format(m.example.completeness_error) }}.</p>
 <p class="truth">On the scale of the log-odds every G and C is worth +0.470 and every A and T −0.916, wherever they stand.</p>
 <h2>One edit at the smallest score</h2>
-<p>{{ dna(single, m.example.sequence) }}</p><p>{{ lines.smallest[0] }}</p>
+<p>{{ dna(single, m.example.sequence) }}</p>
+<pre>{{ lines.smallest[0] }}   before {{ "%.4f"|format(m.example.prediction) }}</pre>
+<p class="truth">The right confidence goes from {{ "%.3f"|format(m.right_confidence.smallest[0]) }} to {{ "%.3f"|format(m.right_confidence.smallest[1]) }}. Only an edit that makes a G or C of an A or T can raise it.</p>
 {{ figure("single_edit", "Heatmap of the attribution scores after the first edit") }}
 {% for name, heading in (("smallest", "Twenty edits at the smallest scores"), ("biggest", "Twenty edits at the biggest scores")) %}
 <h2>{{ heading }}</h2>
 {{ figure(name, "Confidence in high_gc after each edit, of the network and as it should be", "narrow") }}
-<p>From the start to the last edit, with changed letters marked:</p>
-<p>{{ dna(m.example.sequence) }}<br>{{ dna(last[name], m.example.sequence) }}</p>
+<p>At the end the network says {{ "%.3f"|format(m.confidence[name][-1]) }}, and right is {{ "%.3f"|format(m.right_confidence[name][-1]) }}. The start:</p>
+<p>{{ dna(m.example.sequence) }}</p><p>After the last edit, with changed letters marked:</p>
+<p>{{ dna(last[name], m.example.sequence) }}</p>
 <details><summary>All edits</summary><pre>{% for line in lines[name] %}{{ line }}
 {% endfor %}</pre></details>{% endfor %}
-<footer><p>Made by gcig {{ m.versions.gcig }} with seed {{ m.seed }}, Python {{ m.versions.python }}, PyTorch {{ m.versions.torch }}. Every number is in <code>metrics.json</code>.</p></footer>
+<footer><p>Made by gcig {{ m.versions.gcig }} with seed {{ m.seed }}, Python {{ m.versions.python }}, PyTorch {{ m.versions.torch }}. The main numbers are in <code>metrics.json</code>.</p></footer>
 </body></html>
 """
 
@@ -193,20 +199,32 @@ class _Html(str):
     "Text that jinja2 takes as HTML"
     def __html__(self): return self
 
-# %% ../nbs/08_cli.ipynb #522d8671
+# %% ../nbs/08_cli.ipynb #5280a95a
+MADE = {"report.html": "the whole story on one page", "metrics.json": "the main numbers", "model.safetensors": "the network",
+        "history.csv": "training by epoch", "edits.csv": "all 40 edits", "figures": "the figures as PNG",
+        "train": "FASTA files to train on", "valid": "and to validate"}
+FOLDERS = ("figures", "train", "valid")
+
 def _check_out(out, force):
     "Raise unless `out` can take the results"
+    if out.is_symlink() and not out.exists(): raise ValueError(f"--out: {out} is a link to nothing")
     if out.exists() and not out.is_dir(): raise ValueError(f"--out must be a folder, but {out} is a file")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise ValueError(f"--out: {out} is not empty; choose another folder, or add --force to replace the tutorial's files in it")
-    parent = next(p for p in out.absolute().parents if p.exists())
+    for name in MADE:
+        if (out/name).exists() and (out/name).is_dir() != (name in FOLDERS):
+            raise ValueError(f"--out: {out/name} is in the way: it should be a {'folder' if name in FOLDERS else 'file'}")
+    parent = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK): raise ValueError(f"--out: {parent} is no folder that can be written to")
 
 @contextmanager
 def _filled(out):
-    "A temporary folder beside `out`, whose files are moved into `out` at the end"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".partial-", dir=out.parent))
+    "A temporary folder in or beside `out`, whose files are moved into `out` at the end"
+    place = out if out.is_dir() else out.parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=place))
+    except OSError as e: raise ValueError(f"--out: {out} cannot be made: {e.strerror}") from e
     try:
         yield work
         for path in sorted(p for p in work.rglob("*") if p.is_file()):
@@ -215,7 +233,7 @@ def _filled(out):
             os.replace(path, target)
     finally: shutil.rmtree(work, ignore_errors=True)
 
-# %% ../nbs/08_cli.ipynb #2c36f199
+# %% ../nbs/08_cli.ipynb #b827a4ca
 def run_tutorial(
     out, # folder for everything that is made; created if missing
     seed:int=0, # seed of the data, the network and its training, at least 0
@@ -225,7 +243,7 @@ def run_tutorial(
     import json
     out, seconds = Path(out), {}
     _check_out(out, force)
-    if seed < 0: raise ValueError(f"--seed must be at least 0, but got {seed}")
+    if not 0 <= seed < 2**63: raise ValueError(f"--seed must be at least 0 and below 2**63, but got {seed}")
     with _filled(out) as work:
         with _stage("starting PyTorch", seconds): import gcig.mutation, gcig.training
         with _stage("writing DNA", seconds): _write_dna(work, seed)
@@ -255,7 +273,7 @@ def _gcig(context:typer.Context,
     "Integrated Gradients on DNA: which letters made the network say so?"
     if context.invoked_subcommand is None: print(context.get_help())
 
-# %% ../nbs/08_cli.ipynb #321c8c26
+# %% ../nbs/08_cli.ipynb #05147dc1
 @app.command()
 def tutorial(
     out:Path=typer.Option(..., help="Folder for everything that is made; created if missing."),
@@ -266,10 +284,7 @@ def tutorial(
     m = run_tutorial(out, seed, force)
     print(f"\naccuracy on 20,000 fresh windows {m['fresh_accuracy']:.4f}, best possible {m['best_possible_accuracy']:.4f}")
     print(f"confidence for the example {m['example']['prediction']:.3f}, right {m['example']['right_confidence']:.3f}\n")
-    for name, what in dict([("report.html", "the whole story on one page"), ("metrics.json", "all numbers"),
-                            ("model.safetensors", "the network"), ("history.csv", "training by epoch"), ("edits.csv", "all 40 edits"),
-                            ("figures", "the figures as PNG"), ("train", "FASTA files to train on"), ("valid", "and to validate")]).items():
-        print(f"{out/name}  ({what})")
+    for name, what in MADE.items(): print(f"{out/name}  ({what})")
 
 # %% ../nbs/08_cli.ipynb #0e9a1d1d
 def main(

@@ -43,13 +43,15 @@ def letter_codes(
             raise ValueError(f"{name} has the ambiguous letter {sequence[i]!r} at position {i+1}, and ambiguous is 'error'")
     return torch.from_numpy(codes.copy())
 
-# %% ../nbs/01_encoding.ipynb #122ce0b1
+# %% ../nbs/01_encoding.ipynb #fc4b0a31
 def one_hot(
     sequences, # a string, or a list of strings of one length: nucleotide codes, either case
     ambiguous:str="zero", # other codes than A, C, G, T, U: "zero" (all four 0), "uniform" (share 1) or "error"
 )->torch.Tensor: # (N, 4, L) float32, rows in the order A, C, G, T
     "One-hot code; raises `ValueError` for unequal lengths or a letter that is no nucleotide code"
-    sequences = [sequences] if isinstance(sequences, str) else list(sequences)
+    try: sequences = [sequences] if isinstance(sequences, str) else list(sequences)
+    except TypeError: raise TypeError(f"sequences must be text or a list of texts, but is a {type(sequences).__name__}") from None
+    if not all(isinstance(s, str) for s in sequences): raise TypeError("sequences must be text or a list of texts")
     if not sequences: raise ValueError("sequences must hold at least one sequence")
     lengths = {len(s) for s in sequences}
     if len(lengths) > 1 or 0 in lengths:

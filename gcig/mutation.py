@@ -13,10 +13,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/06_mutation.ipynb #f6b7ecd9
-from .attribution import integrated_gradients
+# %% ../nbs/06_mutation.ipynb #a428b3c8
+from .attribution import _check_target, integrated_gradients
 from .encoding import check_one_hot, decode
-from .model import model_device, predict, progress
+from .model import predict, progress, to_model
+from .sequences import check_whole
 
 # %% ../nbs/06_mutation.ipynb #08ac6176
 def _tutorial_edit(X, attribution, sign):
@@ -39,7 +40,7 @@ def _hypothetical_edit(X, attribution, sign):
 RULES = {"tutorial": _tutorial_edit, "hypothetical": _hypothetical_edit}
 DIRECTIONS = {"increase": 1, "decrease": -1}
 
-# %% ../nbs/06_mutation.ipynb #eb50c2fb
+# %% ../nbs/06_mutation.ipynb #442d3e55
 @dataclass
 class Trajectory:
     "N sequences and their edits"
@@ -51,6 +52,7 @@ class Trajectory:
         sequence:int=1, # which of the sequences, from 1
     )->list: # one line of text an edit
         "Describe each edit of one sequence in words"
+        if sequence not in range(1, len(self.sequences) + 1): raise ValueError(f"sequence must be from 1 to {len(self.sequences)}, but got {sequence!r}")
         rows = self.edits[self.edits.sequence == sequence]
         return [f"edit {r.iteration:2}: position {r.position:2} {r.old} -> {r.new}   confidence {r.confidence:.4f}" for r in rows.itertuples()]
 
@@ -62,7 +64,7 @@ def _edit_table(states, confidence):
     table = pd.DataFrame(rows, columns=["sequence", "iteration", "position", "old", "new", "confidence"])
     return table.sort_values(["sequence", "iteration"], ignore_index=True)
 
-# %% ../nbs/06_mutation.ipynb #5ee1755b
+# %% ../nbs/06_mutation.ipynb #1fc231f7
 def mutate(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
     X:torch.Tensor, # (N, 4, L) one-hot sequences to start from
@@ -75,9 +77,11 @@ def mutate(
     "Edit one letter at a time by attribution; raises `TypeError` or `ValueError` before any work for bad arguments"
     check_one_hot(X)
     for name, value, known in [("direction", direction, DIRECTIONS), ("rule", rule, RULES)]:
-        if value not in known: raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, but got {value!r}")
-    if not isinstance(n_iterations, int) or n_iterations < 1: raise ValueError(f"n_iterations must be a whole number of at least 1, but got {n_iterations!r}")
-    X = X.detach().clone().to(model_device(model))
+        if value not in list(known): raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, but got {value!r}")
+    n_iterations = check_whole("n_iterations", n_iterations)
+    if not isinstance(model, nn.Module): raise TypeError(f"model must be a torch.nn.Module, but is a {type(model).__name__}")
+    X = to_model(model, X.detach().clone())
+    target = _check_target(target, len(X), X.device)
     rows, letters = torch.arange(len(X), device=X.device), torch.eye(4, dtype=X.dtype, device=X.device)
     texts, states, confidence = [decode(X)], [], []
     for _ in progress(range(n_iterations), desc="editing", unit="edit"):
@@ -90,8 +94,7 @@ def mutate(
     confidence = torch.stack([*confidence, _confidence(model, X, target)], 1)
     return Trajectory(confidence, [list(t) for t in zip(*texts)], _edit_table(states, confidence))
 
-# %% ../nbs/06_mutation.ipynb #c9bb98b1
+# %% ../nbs/06_mutation.ipynb #ff4d4566
 def _confidence(model, X, target):
     "Probability of the target, (N,)"
-    P = predict(model, X)
-    return P.gather(1, torch.as_tensor(target, device=P.device).expand(len(X))[:, None]).squeeze(1)
+    return predict(model, X).gather(1, target[:, None]).squeeze(1)

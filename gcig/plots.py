@@ -32,26 +32,29 @@ def _styled():
     try: yield
     finally: plt.rcParams.update(before)
 
-# %% ../nbs/05_plots.ipynb #5d2b2c96
+# %% ../nbs/05_plots.ipynb #4b2cfd8c
 def _array(values, name, shape, example):
     "Values as a float array with as many axes as `shape` names; a leading axis of length 1 is dropped"
-    values = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    values = values.detach().cpu().float().numpy() if hasattr(values, "detach") else np.asarray(values, dtype=float)
     if values.ndim == len(shape) + 1 and len(values) == 1: values = values[0]
     if values.ndim != len(shape) or any(isinstance(s, int) and s != n for s, n in zip(shape, values.shape)):
         raise ValueError(f"{name} must have shape {example}, but has shape {values.shape}")
+    if not values.size or not np.isfinite(values).all(): raise ValueError(f"{name} must hold finite numbers, at least one")
     return values.astype(float)
 
 def _axes(ax, size):
     "`ax`, or the axes of a new figure"
     return ax if ax is not None else plt.subplots(figsize=size)[1]
 
-# %% ../nbs/05_plots.ipynb #5f661dbd
+# %% ../nbs/05_plots.ipynb #c4e7060b
 def plot_history(
     history, # a `History`, or a table with the same columns
     best:float=None, # best possible accuracy, drawn as a dotted line
 ): # the figure
     "Draw loss, accuracy and learning rate of every epoch"
     table = getattr(history, "table", history)
+    if not {"epoch", "loss", "accuracy", "lr"} <= set(getattr(table, "columns", ())) or not len(table):
+        raise ValueError("history must be a History of at least one epoch, or a table with its columns")
     panels = [("loss", "loss (nats)"), ("accuracy", "accuracy"), ("lr", "learning rate")]
     with _styled():
         fig, axes = plt.subplots(1, 3, figsize=(10, 2.9), layout="constrained")
@@ -66,7 +69,7 @@ def plot_history(
         axes[0].legend()
     return fig
 
-# %% ../nbs/05_plots.ipynb #14d80985
+# %% ../nbs/05_plots.ipynb #b4691f2c
 HEATMAP_ROWS = ("abs. sum", "sum", "A", "C", "G", "T")
 
 def plot_heatmap(
@@ -82,6 +85,7 @@ def plot_heatmap(
     s = _array(scores, "scores", (4, "L"), "(4, L)")
     if sequence is not None and len(sequence) != s.shape[1]:
         raise ValueError(f"sequence must have {s.shape[1]} letters, as many as scores has positions, but has {len(sequence)}")
+    if limit is not None and not limit > 0: raise ValueError(f"limit must be above 0, but got {limit!r}")
     rows = np.vstack([np.abs(s).sum(0), s.sum(0), s])
     limit = limit or np.abs(rows).max() or 1
     with _styled():
@@ -123,7 +127,7 @@ def plot_logo(
         ax.set(title=title, xlabel="position", ylabel=ylabel, xlim=(.4, s.shape[1] + .6))
     return ax
 
-# %% ../nbs/05_plots.ipynb #c78b2aa5
+# %% ../nbs/05_plots.ipynb #4de3df41
 def plot_confidence(
     confidence, # (n+1,) or (N, n+1): before the first edit and after each of n
     truth=None, # (n+1,) the right confidence, to compare; may be left out
@@ -132,9 +136,12 @@ def plot_confidence(
     ax=None, # axes to draw on; None makes a figure
 ): # the axes
     "Draw how confidence changes with the edits"
-    c = confidence.detach().cpu().numpy() if hasattr(confidence, "detach") else np.asarray(confidence, dtype=float)
-    c = np.atleast_2d(c)
-    edits = np.arange(c.shape[1])
+    several = np.ndim(confidence) == 2 and len(confidence) > 1
+    c = _array(confidence, "confidence", ("N", "n+1"), "(n+1,) or (N, n+1)") if several else _array(confidence, "confidence", ("n+1",), "(n+1,) or (N, n+1)")[None]
+    n = c.shape[1] - 1
+    if truth is not None: truth = _array(truth, "truth", (n + 1,), f"({n + 1},)")
+    if iteration is not None and iteration not in range(n + 1): raise ValueError(f"iteration must be from 0 to {n}, but got {iteration!r}")
+    edits = np.arange(n + 1)
     with _styled():
         ax = _axes(ax, (6, 2.8))
         for row in c if len(c) > 1 else []: ax.plot(edits, row, color="#bbbbbb", lw=.7)
@@ -156,7 +163,7 @@ def _marked_sequence(ax, start, before, now):
                 color=COLOURS.get(letter.upper(), COLOURS["N"]), bbox=box if changed or new else None)
     ax.set(xlim=(0, len(now)), ylim=(0, 1)); ax.axis("off")
 
-# %% ../nbs/05_plots.ipynb #add8547d
+# %% ../nbs/05_plots.ipynb #0d3d907c
 def plot_edit(
     sequences, # n+1 strings: the start, then the sequence after each edit
     scores, # (n+1, 4, L) scores at each of them
@@ -166,7 +173,8 @@ def plot_edit(
 ): # the figure
     "Draw one state of a mutation experiment: sequence, scores, place on the confidence curve"
     n = len(sequences) - 1
-    if not 0 <= iteration <= n: raise ValueError(f"iteration must be from 0 to {n}, but got {iteration}")
+    if iteration not in range(n + 1): raise ValueError(f"iteration must be from 0 to {n}, but got {iteration!r}")
+    confidence = _array(confidence, "confidence", (n + 1,), f"({n + 1},)")
     s = _array(scores, "scores", (n + 1, 4, "L"), f"({n + 1}, 4, L)")
     limit = np.abs(np.concatenate([s, s.sum(1, keepdims=True), np.abs(s).sum(1, keepdims=True)], 1)).max() or 1
     with _styled():

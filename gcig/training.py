@@ -5,8 +5,10 @@
 # %% auto #0
 __all__ = ['SEQUENCE_FILES', 'sequence_files', 'ClassWindows', 'batches', 'evaluate', 'History', 'fit']
 
-# %% ../nbs/03_training.ipynb #579aad44
+# %% ../nbs/03_training.ipynb #d5a7dacc
+import os
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 
@@ -15,12 +17,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/03_training.ipynb #87803a3c
-from .encoding import CODE_TABLES, letter_codes
-from .model import CNNLSTM, check_logits, evaluating, model_device, progress, save_model
-from .sequences import read_sequences, window_starts
+# %% ../nbs/03_training.ipynb #cb67bb30
+from .encoding import AMBIGUOUS, CODE_TABLES, letter_codes
+from .model import CNNLSTM, check_logits, evaluating, model_device, progress, save_model, to_model, torch_generator
+from .sequences import check_whole, read_sequences, window_starts
 
-# %% ../nbs/03_training.ipynb #46c86f31
+# %% ../nbs/03_training.ipynb #537a2333
 SEQUENCE_FILES = tuple(f".{name}{packed}" for name in ("fasta", "fa", "fna", "ffn", "fastq", "fq")
                        for packed in ("", ".gz", ".bz2", ".xz", ".zst"))
 
@@ -31,7 +33,7 @@ def sequence_files(
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f"paths: {path} does not exist")
     if path.is_file(): return [path]
-    files = sorted(p for p in path.iterdir() if p.name.lower().endswith(SEQUENCE_FILES) and not p.name.startswith("."))
+    files = sorted(p for p in path.iterdir() if p.is_file() and p.name.lower().endswith(SEQUENCE_FILES) and not p.name.startswith("."))
     if not files: raise ValueError(f"paths: the folder {path} holds no FASTA or FASTQ file (.fasta, .fa, .fna, .fastq, .fq, plain or compressed)")
     return files
 
@@ -49,7 +51,13 @@ def _encode_class(label, sequences, maxlen, step, ambiguous):
         raise ValueError(f"maxlen {maxlen} is longer than every sequence of class {label!r}: its longest has {longest} letters")
     return torch.cat(codes), starts
 
-# %% ../nbs/03_training.ipynb #1bee5e7e
+# %% ../nbs/03_training.ipynb #82b78fb0
+def _check_windows(maxlen, step, ambiguous):
+    "Raise for windows that cannot be cut"
+    if ambiguous not in AMBIGUOUS: raise ValueError(f"ambiguous must be one of {AMBIGUOUS}, but got {ambiguous!r}")
+    return check_whole("maxlen", maxlen), check_whole("step", step)
+
+# %% ../nbs/03_training.ipynb #2c422f6a
 class ClassWindows:
     "Windows of two or more classes, to draw balanced batches from; keeps one byte a letter"
     def __init__(self,
@@ -58,7 +66,11 @@ class ClassWindows:
         step:int=50, # letters from one window's start to the next
         ambiguous:str="zero", # codes other than A, C, G, T, U: "zero", "uniform" or "error"
     ):
+        if not isinstance(sequences, dict): raise TypeError(f"sequences must map each class to its sequences, but is a {type(sequences).__name__}")
         if len(sequences) < 2: raise ValueError(f"sequences must hold at least two classes, but hold {len(sequences)}")
+        for label, seqs in sequences.items():
+            if isinstance(seqs, str): raise TypeError(f"sequences: those of class {label!r} must be a list of texts, but are one text")
+        maxlen, step = _check_windows(maxlen, step, ambiguous)
         self.labels, self.maxlen, self.step, self.ambiguous = list(sequences), maxlen, step, ambiguous
         self._classes = [_encode_class(label, seqs, maxlen, step, ambiguous) for label, seqs in sequences.items()]
 
@@ -71,11 +83,12 @@ class ClassWindows:
         **kwargs, # further arguments of `ClassWindows`
     ):
         "Windows of all FASTA and FASTQ files in each folder; raises `FileNotFoundError` or `ValueError`"
-        if isinstance(paths, (str, Path)): raise ValueError(f"paths must be a list with one folder a class, but is {str(paths)!r}")
+        if isinstance(paths, (str, Path)) or not hasattr(paths, "__iter__"): raise ValueError(f"paths must be a list with one folder a class, but is {paths!r}")
+        _check_windows(maxlen, step, kwargs.get("ambiguous", "zero"))
         paths = [Path(p) for p in paths]
         labels = [p.name for p in paths] if labels is None else list(labels)
         if len(labels) != len(paths) or len(set(labels)) < len(labels):
-            raise ValueError(f"labels must be {len(paths)} different names, one for each of paths, but got {labels}")
+            raise ValueError(f"labels must be {len(paths)} different names, one for each of paths, but are {labels}")
         files = [sequence_files(p) for p in paths]
         return cls({label: [s for f in fs for _, s in read_sequences(f)] for label, fs in zip(labels, files)},
                    maxlen, step, **kwargs)
@@ -92,7 +105,7 @@ class ClassWindows:
     def __repr__(self):
         return f"ClassWindows({', '.join(f'{l}: {n} windows' for l, n in zip(self.labels, self.counts))} of {self.maxlen} letters)"
 
-# %% ../nbs/03_training.ipynb #8d9a4f05
+# %% ../nbs/03_training.ipynb #5a470781
 def _draws(n, k, shuffle, generator):
     "Endlessly `k` of the indices below `n`, every index once a round"
     queue = torch.empty(0, dtype=torch.long)
@@ -102,13 +115,7 @@ def _draws(n, k, shuffle, generator):
         yield queue[:k]
         queue = queue[k:]
 
-def _seeded(seed):
-    "A generator of our own: `seed` is an int, or None for a fresh one"
-    g = torch.Generator()
-    g.seed() if seed is None else g.manual_seed(seed)
-    return g
-
-# %% ../nbs/03_training.ipynb #3a7b18e5
+# %% ../nbs/03_training.ipynb #2f951347
 def batches(
     data:ClassWindows, # windows to draw from
     batch_size:int=64, # windows in a batch, rounded down to a multiple of the number of classes
@@ -117,16 +124,14 @@ def batches(
 ): # endless iterator of X (n, 4, maxlen) float32 and class numbers y (n,) int64
     "Balanced batches; raises `ValueError` if `batch_size` is below the number of classes"
     n_classes = len(data.labels)
-    each = batch_size // n_classes
-    if each < 1: raise ValueError(f"batch_size must be at least {n_classes}, one window a class, but got {batch_size}")
-    generator = _seeded(seed)
+    each, generator = check_whole("batch_size", batch_size, n_classes) // n_classes, torch_generator(seed)
     draws = [_draws(n, each, shuffle, generator) for n in data.counts]
     y = torch.arange(n_classes).repeat_interleave(each)
     def endless():
         while True: yield torch.cat([data.encode(c, next(d)) for c, d in enumerate(draws)]), y
     return endless()
 
-# %% ../nbs/03_training.ipynb #8c5651e8
+# %% ../nbs/03_training.ipynb #93a8cb2d
 @torch.no_grad()
 def evaluate(
     model:nn.Module, # any model from (N, 4, maxlen) to logits (N, C)
@@ -134,7 +139,7 @@ def evaluate(
     batch_size:int=1024, # windows run at once
 )->tuple: # mean cross-entropy in nats, accuracy 0 to 1
     "Loss and accuracy over all windows, each class weighing the same"
-    loss = hits = 0.
+    loss, hits, batch_size = 0., 0., check_whole("batch_size", batch_size)
     with evaluating(model):
         for c, n in enumerate(data.counts):
             for index in torch.arange(n).split(batch_size):
@@ -144,10 +149,10 @@ def evaluate(
                 hits += (logits.argmax(1) == c).sum().item() / n
     return loss / len(data.labels), hits / len(data.labels)
 
-# %% ../nbs/03_training.ipynb #cbf77d66
+# %% ../nbs/03_training.ipynb #86730f6a
 def _class_logits(model, X, n_classes):
     "Logits of `X`, checked to have one column a class"
-    logits = model(X.to(model_device(model)))
+    logits = model(to_model(model, X))
     check_logits(logits, len(X))
     if logits.shape[1] != n_classes:
         raise ValueError(f"model must have one output for each of the {n_classes} classes, but has {logits.shape[1]}")
@@ -168,27 +173,32 @@ class History:
     def table(self): # a `pandas.DataFrame`, one row an epoch, counted from 1
         return pd.DataFrame(asdict(self)).rename_axis("epoch").rename(lambda i: i + 1).reset_index()
 
-# %% ../nbs/03_training.ipynb #d97ef9ec
+# %% ../nbs/03_training.ipynb #aa0d5f23
 def _check_fit(model, train, valid, epochs, steps_per_epoch, lr, checkpoint):
     "Raise before any work if `fit` cannot run"
-    for name, value in dict(epochs=epochs, steps_per_epoch=steps_per_epoch).items():
-        if value < 1: raise ValueError(f"{name} must be at least 1, but got {value}")
-    if not lr > 0: raise ValueError(f"lr must be above 0, but got {lr}")
+    if not isinstance(model, nn.Module): raise TypeError(f"model must be a torch.nn.Module, but is a {type(model).__name__}")
+    if not any(p.requires_grad for p in model.parameters()): raise ValueError("model must have parameters to train, but none requires a gradient")
+    for name, data in dict(train=train, valid=valid).items():
+        if not isinstance(data, ClassWindows): raise TypeError(f"{name} must be ClassWindows, but is a {type(data).__name__}")
+    for name, value in dict(epochs=epochs, steps_per_epoch=steps_per_epoch).items(): check_whole(name, value)
+    if not isinstance(lr, (int, float)) or not 0 < lr or not isfinite(lr): raise ValueError(f"lr must be a finite number above 0, but got {lr!r}")
     if (train.labels, train.maxlen) != (valid.labels, valid.maxlen):
         raise ValueError(f"valid must have the labels and the maxlen of train, {train.labels} and {train.maxlen}, "
                          f"but has {valid.labels} and {valid.maxlen}")
     if checkpoint is not None:
         if not isinstance(model, CNNLSTM): raise TypeError(f"checkpoint needs a CNNLSTM, but model is a {type(model).__name__}")
+        if not str(checkpoint) or Path(checkpoint).is_dir(): raise ValueError(f"checkpoint must be a file, but got {str(checkpoint)!r}")
         if not Path(checkpoint).parent.is_dir(): raise FileNotFoundError(f"checkpoint: the folder {Path(checkpoint).parent} does not exist")
+        if not os.access(Path(checkpoint).parent, os.W_OK): raise ValueError(f"checkpoint: the folder {Path(checkpoint).parent} cannot be written to")
     with torch.no_grad(), evaluating(model): _class_logits(model, train.encode(0, torch.arange(1)), len(train.labels))
 
-# %% ../nbs/03_training.ipynb #4219e914
+# %% ../nbs/03_training.ipynb #43a28518
 def _epoch(model, optimiser, data, steps, bar):
     "Run `steps` batches; return mean loss and accuracy"
-    device, loss_sum, hits, seen = model_device(model), 0., 0, 0
+    loss_sum, hits, seen = 0., 0, 0
     for _, (X, y) in zip(range(steps), data):
-        X, y = X.to(device), y.to(device)
-        logits = model(X)
+        logits = model(to_model(model, X))
+        y = y.to(logits.device)
         loss = nn.functional.cross_entropy(logits, y)
         optimiser.zero_grad()
         loss.backward()
@@ -199,7 +209,7 @@ def _epoch(model, optimiser, data, steps, bar):
         bar.update()
     return float(loss_sum) / steps, int(hits) / seen
 
-# %% ../nbs/03_training.ipynb #fca01559
+# %% ../nbs/03_training.ipynb #ab622a8a
 def fit(
     model:nn.Module, # model from (N, 4, maxlen) to logits (N, C), trained in place, where it is
     train:ClassWindows, # windows to train on
@@ -217,8 +227,8 @@ def fit(
     data, history, modes = batches(train, batch_size, shuffle, seed), History(), {m: m.training for m in model.modules()}
     device = model_device(model)
     optimiser = torch.optim.Adam(model.parameters(), lr=lr, eps=1e-7, fused=device.type in ("cpu", "cuda"))
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), progress(total=epochs*steps_per_epoch, desc="training", unit="batch") as bar:
-        torch.manual_seed(_seeded(seed).initial_seed())
+    with torch.enable_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), progress(total=epochs*steps_per_epoch, desc="training", unit="batch") as bar:
+        torch.manual_seed(torch_generator(seed).initial_seed())
         try:
             for epoch in range(1, epochs + 1):
                 start = perf_counter()
