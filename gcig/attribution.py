@@ -179,7 +179,7 @@ def _captum_average(f, X, B, method, n_steps, batch_size):
     return ig.attribute(X.detach().clone().requires_grad_(), B, additional_forward_args=rows, n_steps=n_steps,
                         method=method, internal_batch_size=max(batch_size, len(X))).detach()
 
-# %% ../nbs/04_attribution.ipynb #f23a28d9
+# %% ../nbs/04_attribution.ipynb #a57358b7
 class _Nodes:
     "Points on the paths from `B` to `X`, with what the model says there"
     def __init__(self, f, X, B, sequences, batch_size):
@@ -197,18 +197,18 @@ class _Nodes:
         old, new = len(self.row), len(self.row) + len(row)
         if new > len(self._gradient):
             self._gradient = torch.cat([self.gradient, self.direction.new_empty(max(new, 2*old) - old, self.direction.shape[1])])
-        values = []
+        values, slopes = [], []
         for i in range(0, len(row), self.batch_size):
             r, a = row[i:i+self.batch_size], alpha[i:i+self.batch_size, None, None]
             value, g = self.f.gradient(torch.addcmul(self.B[r], a.to(self.B.dtype), self.path[r]), self.sequences[r])
             self._gradient[old+i:old+i+len(r)] = g.flatten(1)
             values.append(value)
+            slopes.append((g.flatten(1) * self.direction[r]).sum(1))
         self.row, self.alpha, self.value = torch.cat([self.row, row]), torch.cat([self.alpha, alpha]), torch.cat([self.value, *values])
-        slope = (self._gradient[old:new] * self.direction[row]).sum(1, dtype=torch.float64)
-        self.slope = torch.cat([self.slope, slope])
+        self.slope = torch.cat([self.slope, *slopes])
         return torch.arange(old, new, device=row.device)
 
-# %% ../nbs/04_attribution.ipynb #b1b2bc16
+# %% ../nbs/04_attribution.ipynb #8d85540e
 @dataclass
 class _Intervals:
     left:torch.Tensor # number of the point at the left end
@@ -219,19 +219,21 @@ class _Intervals:
     share:torch.Tensor # weight of that interval's second difference in the integral
 
     def __getitem__(self, keep): return _Intervals(*(v[..., keep] for v in vars(self).values()))
-    def __add__(self, other): return _Intervals(*(torch.cat(pair, -1) for pair in zip(vars(self).values(), vars(other).values())))
+    @classmethod
+    def joined(cls, parts): return cls(*(torch.cat(columns, -1) for columns in zip(*(vars(p).values() for p in parts))))
 
-# %% ../nbs/04_attribution.ipynb #cea425f4
-def _kink_weights(nodes, left, right):
-    "Weights of the gradients at both ends, from the place where the two tangents cross"
+# %% ../nbs/04_attribution.ipynb #ed451590
+def _end_weights(nodes, intervals):
+    "Weights of the gradients at both ends: from the place where the tangents cross for a kink, equal for a straight line"
+    left, right = intervals.left, intervals.right
     h = nodes.alpha[right] - nodes.alpha[left]
     a, b = nodes.slope[left], nodes.slope[right]
     crossing = (nodes.value[right] - nodes.value[left] - h*b) / (a - b)
     flat = (a - b).abs() <= 1e-6*torch.maximum(a.abs(), b.abs()) + 1e-30
-    w = torch.where(flat, h/2, crossing).clamp(min=0).minimum(h)
+    w = torch.lerp(h/2, torch.where(flat, h/2, crossing).clamp(min=0).minimum(h), intervals.bend)
     return w, h - w
 
-# %% ../nbs/04_attribution.ipynb #e1a5aa0b
+# %% ../nbs/04_attribution.ipynb #211c2188
 def _split(nodes, intervals):
     "Take the gradient in the middle of each interval and return its two halves"
     l, r = intervals.left, intervals.right
@@ -239,29 +241,29 @@ def _split(nodes, intervals):
     m = nodes.add(row, (nodes.alpha[l] + nodes.alpha[r]) / 2)
     path, (gl, gm, gr) = nodes.direction[row], (nodes.gradient[i] for i in (l, m, r))
     first, second = (gm - gl) * path, (gr - gm) * path
-    norm = lambda v: v.abs().sum(1, dtype=torch.float64)
-    bend = (2*norm(second - first) / (intervals.jump + 1e-30)).clamp(.1, 1)
+    norm = lambda v: v.abs().sum(1).double()
+    bend = (2*norm(second - first) / (intervals.jump + 1e-30)).clamp(max=1)
     share = -h/24 * (1 - bend)
     halves = [_Intervals(a, b, norm(jump), bend, torch.stack([l, m, r]), share) for a, b, jump in ((l, m, first), (m, r, second))]
-    return halves[0] + halves[1]
+    return _Intervals.joined(halves)
 
-# %% ../nbs/04_attribution.ipynb #0275b547
+# %% ../nbs/04_attribution.ipynb #8d9b47ff
 def _integrate(nodes, intervals):
     "The path-averaged gradient of each sequence, (n, 4 L)"
     weight = torch.zeros_like(nodes.alpha)
-    for at, w in zip((intervals.left, intervals.right), _kink_weights(nodes, intervals.left, intervals.right)): weight.index_add_(0, at, w)
+    for at, w in zip((intervals.left, intervals.right), _end_weights(nodes, intervals)): weight.index_add_(0, at, w)
     for at, factor in zip(intervals.parent, (1, -2, 1)): weight.index_add_(0, at, factor*intervals.share)
-    weighted = nodes.gradient * weight.to(nodes.gradient.dtype)[:, None]
-    return torch.zeros_like(nodes.direction).index_add_(0, nodes.row, weighted)
+    places = torch.stack([nodes.row, torch.arange(len(weight), device=weight.device)])
+    return torch.sparse_coo_tensor(places, weight.to(nodes.gradient.dtype), (len(nodes.direction), len(weight)), check_invariants=False) @ nodes.gradient
 
 def _interval_gaps(nodes, intervals):
     "How far each interval is from completeness, with its sign"
     l, r, (pl, pm, pr), s = intervals.left, intervals.right, intervals.parent, nodes.slope
-    wl, wr = _kink_weights(nodes, l, r)
+    wl, wr = _end_weights(nodes, intervals)
     found = wl*s[l] + wr*s[r] + intervals.share*(s[pl] - 2*s[pm] + s[pr])
     return nodes.value[r] - nodes.value[l] - found
 
-# %% ../nbs/04_attribution.ipynb #bd18a660
+# %% ../nbs/04_attribution.ipynb #b3f161ce
 def _refine(nodes, intervals, rtol, atol, max_gradients):
     "Split until each sequence is within tolerance or its budget is spent; return average gradient, relative error, converged"
     n = len(nodes.direction)
@@ -269,20 +271,21 @@ def _refine(nodes, intervals, rtol, atol, max_gradients):
     while True:
         row = nodes.row[intervals.left]
         average = _integrate(nodes, intervals)
-        size = (average * nodes.direction).abs().sum(1, dtype=torch.float64)
-        error = .3 * intervals.jump * intervals.bend * (nodes.alpha[intervals.right] - nodes.alpha[intervals.left])
+        size = (average * nodes.direction).abs().sum(1).double()
+        error = .3 * intervals.jump * intervals.bend.clamp(min=.1) * (nodes.alpha[intervals.right] - nodes.alpha[intervals.left])
         gap, total = _interval_gaps(nodes, intervals), per_sequence(error**2).sqrt()
         converged = (total <= rtol*size) & (per_sequence(gap).abs() <= atol)
         spent = torch.bincount(nodes.row, minlength=n)
         open_ = ~converged & (spent < max_gradients)
         if not open_.any(): return average, total / size.clamp(min=1e-30), converged
-        parts = torch.bincount(row, minlength=n).double().sqrt()
-        excess = torch.maximum(error / (rtol*size/parts).clamp(min=1e-30)[row], gap.abs() / (atol/parts)[row])
+        share = torch.bincount(row, minlength=n).double().rsqrt()
+        excess = torch.maximum(error / (rtol*size*share).clamp(min=1e-30)[row], gap.abs() / (atol*share)[row])
         most = torch.zeros_like(size).scatter_reduce(0, row, excess, "amax")
         chosen = open_[row] & (excess >= torch.minimum(most, torch.ones_like(most))[row])
-        intervals = intervals[~chosen] + _split(nodes, intervals[chosen])
+        parts = chosen.nonzero().squeeze(1).split(nodes.batch_size)
+        intervals = _Intervals.joined([intervals[~chosen], *(_split(nodes, intervals[p]) for p in parts)])
 
-# %% ../nbs/04_attribution.ipynb #bf4c0a49
+# %% ../nbs/04_attribution.ipynb #363697c6
 _FIRST = 8   # intervals that every path is cut into before anything is known about it
 
 def _adaptive_group(f, X, B, sequences, rtol, atol, max_gradients, batch_size):
@@ -292,7 +295,7 @@ def _adaptive_group(f, X, B, sequences, rtol, atol, max_gradients, batch_size):
     row = torch.arange(n, device=X.device)
     first = nodes.add(row.repeat_interleave(k + 1), torch.linspace(0, 1, k + 1, dtype=torch.float64, device=X.device).repeat(n)).view(n, k + 1)
     l, r = first[:, :-1].flatten(), first[:, 1:].flatten()
-    jump = ((nodes.gradient[r] - nodes.gradient[l]) * nodes.direction[nodes.row[l]]).abs().sum(1, dtype=torch.float64)
+    jump = ((nodes.gradient[r] - nodes.gradient[l]) * nodes.direction[nodes.row[l]]).abs().sum(1).double()
     whole = _Intervals(l, r, jump, torch.ones_like(jump), torch.stack([l, l, r]), torch.zeros_like(jump))
     average, error, converged = _refine(nodes, _split(nodes, whole), rtol, atol, max_gradients)
     return average.view_as(X), error, converged, torch.bincount(nodes.row, minlength=n)
