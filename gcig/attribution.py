@@ -263,7 +263,9 @@ def _interval_gaps(nodes, intervals):
     found = wl*s[l] + wr*s[r] + intervals.share*(s[pl] - 2*s[pm] + s[pr])
     return nodes.value[r] - nodes.value[l] - found
 
-# %% ../nbs/04_attribution.ipynb #b3f161ce
+# %% ../nbs/04_attribution.ipynb #ded4046a
+_CAUTION = .55   # error of an interval, as a fraction of its width times its jump
+
 def _refine(nodes, intervals, rtol, atol, max_gradients):
     "Split until each sequence is within tolerance or its budget is spent; return average gradient, relative error, converged"
     n = len(nodes.direction)
@@ -272,7 +274,7 @@ def _refine(nodes, intervals, rtol, atol, max_gradients):
         row = nodes.row[intervals.left]
         average = _integrate(nodes, intervals)
         size = (average * nodes.direction).abs().sum(1).double()
-        error = .3 * intervals.jump * intervals.bend.clamp(min=.1) * (nodes.alpha[intervals.right] - nodes.alpha[intervals.left])
+        error = _CAUTION * intervals.jump * intervals.bend.clamp(min=.1) * (nodes.alpha[intervals.right] - nodes.alpha[intervals.left])
         gap, total = _interval_gaps(nodes, intervals), per_sequence(error**2).sqrt()
         converged = (total <= rtol*size) & (per_sequence(gap).abs() <= atol)
         spent = torch.bincount(nodes.row, minlength=n)
