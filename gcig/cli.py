@@ -128,7 +128,7 @@ def _metrics(seed, model, history, fresh, sequence, found, runs, seconds):
         confidence={name: t.confidence[0].tolist() for name, t in runs.items()},
         right_confidence={name: [true_confidence(s) for s in t.sequences[0]] for name, t in runs.items()}, seconds=seconds)
 
-# %% ../nbs/08_cli.ipynb #5ad33ec5
+# %% ../nbs/08_cli.ipynb #80d4b076
 _REPORT = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>gcig tutorial, seed {{ m.seed }}</title><style>
@@ -136,8 +136,8 @@ body { font: 16px/1.55 system-ui, sans-serif; color: #1b1b1b; background: #fff; 
 h1 { line-height: 1.2 } h2 { margin-top: 2.2rem }
 figure { margin: 1rem 0 } .wide { overflow-x: auto } .wide img { min-width: 44rem } img { max-width: 100% } .wide img { max-width: none; width: 100% }
 figcaption, footer { color: #555; font-size: .9rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .15rem .8rem .15rem 0; text-align: left; white-space: nowrap; border-bottom: 1px solid #ddd }
-.narrow { max-width: 38rem } .scroll { overflow-x: auto } .truth { border-left: 4px solid #8E44AD; padding-left: .8rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { padding: .15rem .8rem .15rem 0; text-align: left; border-bottom: 1px solid #ddd }
+td:not(:first-child) { white-space: nowrap } .narrow { max-width: 38rem } .scroll { overflow-x: auto } .truth { border-left: 4px solid #8E44AD; padding-left: .8rem }
 code, .dna { font-family: ui-monospace, monospace } .dna { overflow-wrap: anywhere; letter-spacing: .08em }
 {% for letter, colour in colours.items() %}.{{ letter }} { color: {{ colour }} } {% endfor %}
 .changed { background: #ddd; outline: 1px solid #000 } pre { overflow-x: auto }
