@@ -208,7 +208,7 @@ class _Nodes:
         self.slope = torch.cat([self.slope, *slopes])
         return torch.arange(old, new, device=row.device)
 
-# %% ../nbs/04_attribution.ipynb #8d85540e
+# %% ../nbs/04_attribution.ipynb #db22e29e
 @dataclass
 class _Intervals:
     left:torch.Tensor # number of the point at the left end
@@ -219,6 +219,7 @@ class _Intervals:
     share:torch.Tensor # weight of that interval's second difference in the integral
 
     def __getitem__(self, keep): return _Intervals(*(v[..., keep] for v in vars(self).values()))
+
     @classmethod
     def joined(cls, parts): return cls(*(torch.cat(columns, -1) for columns in zip(*(vars(p).values() for p in parts))))
 
