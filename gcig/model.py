@@ -6,13 +6,14 @@
 __all__ = ['torch_generator', 'CNNLSTM', 'count_parameters', 'evaluating', 'model_device', 'to_model', 'check_logits', 'progress',
            'predict', 'activations', 'parameter_table', 'save_model', 'load_model', 'load_keras_weights']
 
-# %% ../nbs/02_model.ipynb #6230997e
+# %% ../nbs/02_model.ipynb #6aaf1fcf
 import json
 import os
 import re
 import sys
 from collections import OrderedDict
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 # %% ../nbs/02_model.ipynb #fd737a01
@@ -192,19 +193,19 @@ def evaluating(
     finally:
         for module, mode in modes.items(): module.training = mode
 
-# %% ../nbs/02_model.ipynb #70f49188
+# %% ../nbs/02_model.ipynb #05ef654c
 def model_device(
     model:nn.Module, # any PyTorch model
 )->torch.device: # where its numbers are; the CPU for a model without any
     "The device that a model runs on"
-    return next((t.device for t in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
+    return next((t.device for t in chain(model.parameters(), model.buffers())), torch.device("cpu"))
 
 def to_model(
     model:nn.Module, # any PyTorch model
     X:torch.Tensor, # floating-point tensor
 )->torch.Tensor: # `X` with the device and the precision of the model's numbers
     "Bring a tensor to where a model is"
-    dtype = next((t.dtype for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()), X.dtype)
+    dtype = next((t.dtype for t in chain(model.parameters(), model.buffers()) if t.is_floating_point()), X.dtype)
     return X.to(model_device(model), dtype)
 
 def check_logits(
