@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/06_mutation.ipynb #a428b3c8
+# %% ../nbs/06_mutation.ipynb #ba401a32
 from .attribution import _check_target, integrated_gradients
 from .encoding import check_one_hot, decode
-from .model import predict, progress, to_model
+from .model import check_model, predict, progress, to_model
 from .sequences import check_whole
 
 # %% ../nbs/06_mutation.ipynb #08ac6176
@@ -64,7 +64,7 @@ def _edit_table(states, confidence):
     table = pd.DataFrame(rows, columns=["sequence", "iteration", "position", "old", "new", "confidence"])
     return table.sort_values(["sequence", "iteration"], ignore_index=True)
 
-# %% ../nbs/06_mutation.ipynb #1fc231f7
+# %% ../nbs/06_mutation.ipynb #c2d81a28
 def mutate(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
     X:torch.Tensor, # (N, 4, L) one-hot sequences to start from
@@ -79,7 +79,7 @@ def mutate(
     for name, value, known in [("direction", direction, DIRECTIONS), ("rule", rule, RULES)]:
         if value not in list(known): raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, but got {value!r}")
     n_iterations = check_whole("n_iterations", n_iterations)
-    if not isinstance(model, nn.Module): raise TypeError(f"model must be a torch.nn.Module, but is a {type(model).__name__}")
+    check_model(model)
     X = to_model(model, X.detach().clone())
     target = _check_target(target, len(X), X.device)
     rows, letters = torch.arange(len(X), device=X.device), torch.eye(4, dtype=X.dtype, device=X.device)

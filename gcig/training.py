@@ -17,9 +17,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/03_training.ipynb #cb67bb30
+# %% ../nbs/03_training.ipynb #cccb2a76
 from .encoding import AMBIGUOUS, CODE_TABLES, letter_codes
-from .model import CNNLSTM, check_logits, evaluating, model_device, progress, save_model, to_model, torch_generator
+from .model import CNNLSTM, check_logits, check_model, evaluating, model_device, progress, save_model, to_model, torch_generator
 from .sequences import check_whole, read_sequences, window_starts
 
 # %% ../nbs/03_training.ipynb #537a2333
@@ -173,10 +173,10 @@ class History:
     def table(self): # a `pandas.DataFrame`, one row an epoch, counted from 1
         return pd.DataFrame(asdict(self)).rename_axis("epoch").rename(lambda i: i + 1).reset_index()
 
-# %% ../nbs/03_training.ipynb #aa0d5f23
+# %% ../nbs/03_training.ipynb #afe5aae6
 def _check_fit(model, train, valid, epochs, steps_per_epoch, lr, checkpoint):
     "Raise before any work if `fit` cannot run"
-    if not isinstance(model, nn.Module): raise TypeError(f"model must be a torch.nn.Module, but is a {type(model).__name__}")
+    check_model(model)
     if not any(p.requires_grad for p in model.parameters()): raise ValueError("model must have parameters to train, but none requires a gradient")
     for name, data in dict(train=train, valid=valid).items():
         if not isinstance(data, ClassWindows): raise TypeError(f"{name} must be ClassWindows, but is a {type(data).__name__}")
