@@ -185,8 +185,8 @@ def _captum_average(f, X, B, method, n_steps, batch_size):
     return ig.attribute(X.detach().clone().requires_grad_(), B, additional_forward_args=rows, n_steps=n_steps,
                         method=method, internal_batch_size=max(batch_size, len(X))).detach()
 
-# %% ../nbs/04_attribution.ipynb #e0d69af1
-_ROOM = 256   # points for each sequence that the store has room for at first
+# %% ../nbs/04_attribution.ipynb #911a5a1f
+_ROOM = 512   # points for each sequence that the store has room for at first
 
 def _changes(path, gm, gl, gr):
     "L1 norms (3, n) of the gradient's change from `gl` to `gm`, from `gm` to `gr`, and of the difference of both, times the path; overwrites all three"
@@ -240,9 +240,9 @@ class _Intervals:
         for name, v in vars(self).items():
             setattr(self, name, torch.cat([v.index_copy_(-1, chosen, getattr(first, name)), getattr(second, name)], -1))
 
-# %% ../nbs/04_attribution.ipynb #876d6419
+# %% ../nbs/04_attribution.ipynb #596c65d7
 _CAUTION = .55   # error of an interval, as a fraction of its width times its jump
-_ROUNDS = 4      # rounds of splitting between two looks at the size of the scores
+_ROUNDS = 6      # rounds of splitting between two looks at the size of the scores
 
 def _interval(nodes, left, right, jump, bend, parent, share):
     "Intervals with their weights, errors and gaps; `bend` is 0 where the gradient is a straight line ... 1 where it jumps"

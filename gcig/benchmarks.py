@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLASSES', 'tutorial_network', 'fresh_windows', 'equal_error', 'engine_speed', 'scaling', 'promise', 'other_networks',
-           'run_benchmarks']
+           'promises', 'run_benchmarks']
 
 # %% ../nbs/20_benchmarks.ipynb #b6379fa7
 import json
@@ -106,7 +106,7 @@ def _ratios(runs, limit):
                 captum_seconds=float(theirs.seconds), gcig_seconds=float(ours.seconds),
                 times_fewer_gradients=float(theirs.gradients / ours.gradients), times_less_time=float(theirs.seconds / ours.seconds))
 
-# %% ../nbs/20_benchmarks.ipynb #8ba98c69
+# %% ../nbs/20_benchmarks.ipynb #d86839b8
 def engine_speed(
     model:nn.Module, # model from (N, 4, L) to logits (N, C)
     X:torch.Tensor, # (N, 4, L) windows to attribute
@@ -114,55 +114,58 @@ def engine_speed(
     repeats:int=5, # turns, each with both sides
 )->dict: # gradients a second of the best bare loop and of the engine, best batch, and the ratio
     "Gradients a second of `integrated_gradients` beside those of a bare forward and backward pass"
-    points = {b: (X[torch.arange(b) % len(X)] * torch.linspace(0, 1, b)[:, None, None]) for b in batches}
+    k = 2*max(batches)
+    points = X[torch.arange(k) % len(X)] * torch.linspace(0, 1, k)[:, None, None]
     def bare(x):
         x = x.detach().requires_grad_()
         return torch.autograd.grad(model(x).softmax(1)[:, 0].sum(), x)[0]
     rates, engine = {b: [] for b in batches}, []
     with evaluating(model):
         for _ in progress(range(repeats), desc="engine", unit="turn"):
-            for b, x in points.items():
-                k = 8192 // b
-                rates[b].append(k * b / _timed(lambda: [bare(x) for _ in range(k)])[1])
+            for b in batches: rates[b].append(k / _timed(lambda: [bare(x) for x in points.split(b)])[1])
             found, seconds = _timed(lambda: integrated_gradients(model, X, 0))
             engine.append(found.n_gradients.sum().item() / seconds)
     best = max(rates, key=lambda b: np.median(rates[b]))
     return dict(bare=float(np.median(rates[best])), batch_size=best, engine=float(np.median(engine)),
                 ratio=float(np.median(engine) / np.median(rates[best])))
 
-# %% ../nbs/20_benchmarks.ipynb #6851b95c
+# %% ../nbs/20_benchmarks.ipynb #83a79fb6
 _CHILD = """
-import sys, json, torch
+import sys, json
 from time import perf_counter
 from gcig.attribution import integrated_gradients
 from gcig.benchmarks import fresh_windows
 from gcig.model import load_model
-model, n = load_model(sys.argv[1]), int(sys.argv[2])
+
+def peak():
+    try: return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) / 2**10
+    except OSError: pass
+    try: from resource import RUSAGE_SELF, getrusage
+    except ImportError: return float("nan")
+    return getrusage(RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+model = load_model(sys.argv[1])
 integrated_gradients(model, fresh_windows(10), 0)
-X = fresh_windows(n)
-start = perf_counter()
-found = integrated_gradients(model, X, 0)
-seconds = perf_counter() - start
-try:
-    import resource
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-except ImportError: peak = float("nan")
-print(json.dumps([n, seconds, 1000 * seconds / n, found.n_gradients.float().mean().item(), peak]))
+for n in map(int, sys.argv[2:]):
+    X = fresh_windows(n)
+    start = perf_counter()
+    gradients = integrated_gradients(model, X, 0).n_gradients.float().mean().item()
+    seconds = perf_counter() - start
+    print(json.dumps([n, seconds, 1000 * seconds / n, gradients, peak()]))
 """
 
 def scaling(
     model:CNNLSTM, # the model
-    sizes=(100, 1000, 10_000), # numbers of windows
+    sizes=(100, 1000, 10_000), # numbers of windows, in rising order
 )->pd.DataFrame: # columns windows, seconds, ms a window, gradients a window, peak memory in MB (NaN where the system does not tell)
     "Time and peak memory of a process that attributes so many windows"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/"model.safetensors"
         save_model(model, path)
-        rows = [json.loads(subprocess.run([sys.executable, "-c", _CHILD, path, str(n)], check=True, capture_output=True, text=True).stdout)
-                for n in progress(sizes, desc="scaling", unit="size")]
-    return pd.DataFrame(rows, columns=["windows", "seconds", "ms a window", "gradients a window", "peak memory in MB"])
+        told = subprocess.run([sys.executable, "-c", _CHILD, path, *map(str, sizes)], check=True, capture_output=True, text=True).stdout
+    return pd.DataFrame([json.loads(line) for line in told.splitlines()], columns=["windows", "seconds", "ms a window", "gradients a window", "peak memory in MB"])
 
-# %% ../nbs/20_benchmarks.ipynb #d666dbda
+# %% ../nbs/20_benchmarks.ipynb #6d5bfa6f
 def promise(
     model:nn.Module, # model from (N, 4, L) to logits (N, C)
     X:torch.Tensor, # (N, 4, L) windows; class 0 is explained
@@ -172,7 +175,7 @@ def promise(
 )->dict: # windows, gradients, percent within, worst relative to rtol, median of true / estimated error, worst completeness error, percent converged
     "How often the true error is within the tolerance asked for"
     ask = lambda r, **kwargs: integrated_gradients(model, X, 0, baseline, output, rtol=r, seed=0, **kwargs)
-    found, exact = ask(rtol), ask(rtol/7, max_gradients=50_000)
+    found, exact = ask(rtol), ask(rtol/5, max_gradients=50_000)
     error = (found.scores - exact.scores).abs().sum((1, 2)) / exact.scores.abs().sum((1, 2))
     return dict(windows=len(X), gradients=found.n_gradients.float().mean().item(), within=100*(error <= rtol).float().mean().item(),
                 worst=error.max().item() / rtol, true_to_estimated=(error / found.error_estimate).median().item(),
@@ -217,7 +220,20 @@ def other_networks(
             if epochs: fit(net, *(ClassWindows(d, maxlen=length, step=length) for d in dna), epochs=epochs, steps_per_epoch=10, batch_size=32, seed=0)
     return networks
 
-# %% ../nbs/20_benchmarks.ipynb #206dcd57
+# %% ../nbs/20_benchmarks.ipynb #347cd423
+def promises(
+    model:nn.Module, # the tutorial's network
+    X:torch.Tensor, # (N, 4, 50) windows for it
+    quick:bool=False, # two baselines only, one window for each of the other networks, and a tolerance of 2 %
+)->pd.DataFrame: # a row a network, output and baseline; columns as `promise` returns them
+    "`promise` for each output and baseline, and for `other_networks`"
+    cases = [("tutorial", model, X, o, b) for o in OUTPUTS for b in BASELINES][:2 if quick else None]
+    for name, (net, length) in other_networks(0 if quick else 1).items():
+        cases.append((name, net, fresh_windows(1 if quick else 20 if length == 50 else 2, length), "probability", "zeros"))
+    return pd.DataFrame([dict(network=name, output=output, baseline=baseline) | promise(net, windows, output, baseline, 2e-2 if quick else 1e-3)
+                         for name, net, windows, output, baseline in progress(cases, desc="promise", unit="case")])
+
+# %% ../nbs/20_benchmarks.ipynb #a88f74b2
 def _machine():
     "What the seconds depend on"
     from importlib.metadata import version
@@ -238,11 +254,6 @@ def run_benchmarks(
     report(f"engine: {engine['engine']:,.0f} gradients/s, {engine['ratio']:.0%} of the bare network's {engine['bare']:,.0f}/s")
     growth = scaling(model, (10, 50) if quick else (100, 1000, 10_000))
     for r in growth.to_dict("records"): report(f"{r['windows']:6,.0f} windows: {r['seconds']:6.2f} s, {r['ms a window']:.2f} ms a window, peak memory {r['peak memory in MB']:.0f} MB")
-    cases = [("tutorial", model, X[:5 if quick else 50], o, b) for o in OUTPUTS for b in BASELINES][:2 if quick else None]
-    cases += [(name, net, fresh_windows(1 if quick else 30 if length == 50 else 3, length), "probability", "zeros")
-              for name, (net, length) in other_networks(0 if quick else 1).items()]
-    rows = []
-    for name, net, windows, output, baseline in cases:
-        rows.append(dict(network=name, output=output, baseline=baseline) | promise(net, windows, output, baseline, 2e-2 if quick else 1e-3))
-        report(f"{name}, {output}, {baseline}: {rows[-1]['within']:.1f} % of {len(windows)} windows within tolerance, worst {rows[-1]['worst']:.2f} of it")
-    return dict(machine=_machine(), equal_error=runs.to_dict("records"), ratios=ratios, engine=engine, scaling=growth.to_dict("records"), promise=rows)
+    kept = promises(model, X[:40], quick)
+    for r in kept.to_dict("records"): report(f"{r['network']}, {r['output']}, {r['baseline']}: {r['within']:.1f} % of {r['windows']} windows within tolerance, worst {r['worst']:.2f} of it")
+    return dict(machine=_machine(), equal_error=runs.to_dict("records"), ratios=ratios, engine=engine, scaling=growth.to_dict("records"), promise=kept.to_dict("records"))

@@ -39,6 +39,16 @@ def test_refused_without_force_and_nothing_is_touched(tmp_path):
     assert "--force" in done.stderr and [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_benchmark_keeps_its_figures(tmp_path):
+    done = run("benchmark", "--quick", "--json", "figures.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["ratios"]["times_fewer_gradients"] > 1 and figures["engine"]["engine"] > 0
+    assert len(figures["scaling"]) == 2 and {row["network"] for row in figures["promise"]} >= {"tutorial", "transformer"}
+    done = run("benchmark", "--json", "missing/figures.json", cwd=tmp_path)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process")
 def test_interrupted_leaves_nothing(tmp_path):
     process = subprocess.Popen([GCIG, "tutorial", "--out", "results"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
