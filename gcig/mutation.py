@@ -8,45 +8,95 @@ __all__ = ['RULES', 'DIRECTIONS', 'Trajectory', 'mutate']
 # %% ../nbs/06_mutation.ipynb #f3e55d4f
 from dataclasses import dataclass
 
-# %% ../nbs/06_mutation.ipynb #d9d01272
+# %% ../nbs/06_mutation.ipynb #4325f559
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/06_mutation.ipynb #ba401a32
-from .attribution import _check_target, integrated_gradients
+# %% ../nbs/06_mutation.ipynb #b8981ee6
+from .attribution import _check_target, _default_batch, integrated_gradients, saturation_mutagenesis
 from .encoding import check_one_hot, decode
 from .model import check_model, predict, progress, to_model
-from .sequences import check_whole
+from .sequences import LETTERS, check_whole, replacing, write_fasta
 
-# %% ../nbs/06_mutation.ipynb #08ac6176
-def _tutorial_edit(X, attribution, sign):
-    "Position and new letter (N,) by the original's rule"
+# %% ../nbs/06_mutation.ipynb #fefef02b
+def _tutorial_edit(X, allowed, attribution, sign):
+    "Position and new letter (n,) by the original's rule"
     s = attribution.scores * sign
     n, _, length = s.shape
-    position = s.reshape(n, -1).argmin(1) % length
-    return position, s[torch.arange(n, device=s.device), :, position].argmax(1)
+    open_ = allowed.any(1, keepdim=True).expand_as(s)
+    position = s.masked_fill(~open_, torch.inf).reshape(n, -1).argmin(1) % length
+    rows = torch.arange(n, device=s.device)
+    return position, s.masked_fill(~allowed, -torch.inf)[rows, :, position].argmax(1)
 
-# %% ../nbs/06_mutation.ipynb #57f94041
-def _hypothetical_edit(X, attribution, sign):
-    "Position and new letter (N,) with the largest expected gain"
+# %% ../nbs/06_mutation.ipynb #7380af97
+def _expected_gain(X, allowed, attribution, sign):
+    "What the hypothetical scores expect of each edit, (n, 4, L); minus infinity where it is not allowed"
     h = attribution.hypothetical * sign
-    gain = (h - (X * h).sum(1, keepdim=True)).masked_fill(X > .5, -torch.inf)
-    n, _, length = gain.shape
-    best = gain.reshape(n, -1).argmax(1)
-    return best % length, best // length
+    return (h - (X * h).sum(1, keepdim=True)).masked_fill(~allowed | (X > .5), -torch.inf)
 
-# %% ../nbs/06_mutation.ipynb #784c08b0
-RULES = {"tutorial": _tutorial_edit, "hypothetical": _hypothetical_edit}
+def _largest(gain):
+    "Position and letter (n,) of the largest gain"
+    best = gain.flatten(1).argmax(1)
+    return best % gain.shape[2], best // gain.shape[2]
+
+# %% ../nbs/06_mutation.ipynb #f47337a8
+def _tried_gain(model, X, gain, target, sign, k):
+    "The true effect on the log-odds of the `k` edits of each sequence with the largest expected `gain`, (n, 4, L); minus infinity for the others"
+    n, _, length = X.shape
+    value, place = gain.flatten(1).topk(min(k, gain[0].numel()))
+    rows = torch.arange(n, device=X.device).repeat_interleave(place.shape[1])
+    position, letter = place.flatten() % length, place.flatten() // length
+    edited = X[rows]
+    edited[torch.arange(len(rows), device=X.device), :, position] = torch.eye(4, dtype=X.dtype, device=X.device)[letter]
+    p = predict(model, edited, _default_batch(None, X)).double().gather(1, target[rows, None]).squeeze(1)
+    effect = sign * torch.logit(p, eps=1e-15).view(n, -1).to(X.dtype)
+    return torch.full_like(gain, -torch.inf).flatten(1).scatter(1, place, effect.masked_fill(value.isinf(), -torch.inf)).view_as(gain)
+
+# %% ../nbs/06_mutation.ipynb #875344aa
+def _propose(rule, model, X, allowed, target, sign, attribution, n_candidates, rng):
+    "Position and letter (n,) by `rule`, with the gradients (n,) and the number of predictions that this took for each"
+    none = torch.zeros(len(X), dtype=torch.int64, device=X.device)
+    if rule == "random":
+        chance = torch.from_numpy(rng.random(X.shape)).to(X)
+        return *_largest(chance.masked_fill(~allowed | (X > .5), -torch.inf)), none, 0
+    if rule == "saturation":
+        effect = sign * saturation_mutagenesis(model, X, target, "log_odds")
+        return *_largest(effect.masked_fill(~allowed | (X > .5), -torch.inf)), none, int((X[0] != 1).sum()) + 1
+    found = integrated_gradients(model, X, target, **attribution)
+    if rule == "tutorial": return *_tutorial_edit(X, allowed, found, sign), found.n_gradients, 0
+    gain = _expected_gain(X, allowed, found, sign)
+    if rule == "hypothetical": return *_largest(gain), found.n_gradients, 0
+    return *_largest(_tried_gain(model, X, gain, target, sign, n_candidates)), found.n_gradients, min(n_candidates, gain[0].numel())
+
+# %% ../nbs/06_mutation.ipynb #6d05ea25
+def _allowed(history, protected, no_return):
+    "Edits that may be made, (n, 4, L), for sequences whose states so far are the letters `history` (n, k, L)"
+    n, _, length = history.shape
+    allowed = torch.ones(n, 4, length, dtype=torch.bool, device=history.device)
+    allowed[:, :, protected] = False
+    if no_return:
+        differs = history != history[:, -1:]
+        row, state = (differs.sum(2) == 1).nonzero(as_tuple=True)
+        place = differs[row, state].to(torch.int64).argmax(1)
+        allowed[row, history[row, state, place], place] = False
+        allowed.scatter_(1, history[:, -1:], False)
+    return allowed
+
+# %% ../nbs/06_mutation.ipynb #7f8b725f
+RULES = ("tutorial", "hypothetical", "saturation", "hybrid", "random")
 DIRECTIONS = {"increase": 1, "decrease": -1}
 
-# %% ../nbs/06_mutation.ipynb #442d3e55
+# %% ../nbs/06_mutation.ipynb #0264243c
 @dataclass
 class Trajectory:
     "N sequences and their edits"
-    confidence:torch.Tensor # (N, n+1) probability of the target before the first edit and after each
-    sequences:list # N lists of n+1 strings, the start first
+    confidence:torch.Tensor # (N, n+1) probability of the target before the first edit and after each; a series that stopped keeps its last
+    sequences:list # N lists of n+1 strings, the start first; fewer for a series that stopped
     edits:pd.DataFrame # columns sequence and iteration and position (each from 1), old, new, confidence (after the edit)
+    n_gradients:torch.Tensor = None # (N,) gradients taken for each sequence
+    n_predictions:torch.Tensor = None # (N,) forward passes without a gradient
 
     def lines(self,
         sequence:int=1, # which of the sequences, from 1
@@ -56,45 +106,103 @@ class Trajectory:
         rows = self.edits[self.edits.sequence == sequence]
         return [f"edit {r.iteration:2}: position {r.position:2} {r.old} -> {r.new}   confidence {r.confidence:.4f}" for r in rows.itertuples()]
 
-# %% ../nbs/06_mutation.ipynb #982ed553
-def _edit_table(states, confidence):
-    "The table of edits from the sequences of every iteration, [(position, old, new, ...)]"
-    rows = [(n + 1, i + 1, int(position[n]) + 1, old[n][position[n]], new[n][position[n]], float(confidence[n, i + 1]))
-            for i, (position, old, new) in enumerate(states) for n in range(len(old))]
-    table = pd.DataFrame(rows, columns=["sequence", "iteration", "position", "old", "new", "confidence"])
-    return table.sort_values(["sequence", "iteration"], ignore_index=True)
+    def write_csv(self,
+        path, # file to write
+    )->None:
+        "Write the table of edits"
+        with replacing(path) as temporary: self.edits.to_csv(temporary, index=False)
 
-# %% ../nbs/06_mutation.ipynb #c2d81a28
+    def write_fasta(self,
+        path, # file to write
+    )->None:
+        "Write every state of every sequence, named `sequence_iteration`, the start being iteration 0"
+        write_fasta(path, [(f"{n}_{i}", s) for n, states in enumerate(self.sequences, 1) for i, s in enumerate(states)])
+
+# %% ../nbs/06_mutation.ipynb #fd62ce06
+def _trajectory(start, steps, confidence, gradients, predictions):
+    "The result, from the start and the steps [(rows, position, letter, confidence), ...]"
+    letters, texts = start.argmax(1), decode(start)
+    states, table = [[s] for s in texts], []
+    for i, (rows, position, letter, after) in enumerate(steps, 1):
+        for n, l, k, p in zip(rows.tolist(), position.tolist(), letter.tolist(), after.tolist()):
+            old = states[n][-1]
+            states[n].append(old[:l] + LETTERS[k] + old[l+1:])
+            table.append((n + 1, i, l + 1, old[l], LETTERS[k], p))
+    edits = pd.DataFrame(table, columns=["sequence", "iteration", "position", "old", "new", "confidence"])
+    return Trajectory(torch.stack(confidence, 1), states, edits.sort_values(["sequence", "iteration"], ignore_index=True), gradients, predictions)
+
+# %% ../nbs/06_mutation.ipynb #33c58bba
+def _check_limits(protected, stop_at, length):
+    "`protected` as a list of places from 0; raises `ValueError` for what makes no sense"
+    places = [p for p in ([] if protected is None else protected)]
+    if not all(isinstance(p, (int, np.integer)) and not isinstance(p, bool) and 1 <= p <= length for p in places):
+        raise ValueError(f"protected must hold positions from 1 to {length}, but got {protected!r}")
+    if len(set(places)) == length: raise ValueError("protected must leave at least one position to edit")
+    if stop_at is not None and (isinstance(stop_at, bool) or not isinstance(stop_at, (int, float)) or not 0 <= stop_at <= 1):
+        raise ValueError(f"stop_at must be a probability from 0 to 1, but got {stop_at!r}")
+    return [int(p) - 1 for p in places]
+
+def _confidence(model, X, target):
+    "Probability of the target, (n,)"
+    p = predict(model, X)
+    if target.max() >= p.shape[1]: raise ValueError(f"target must be a class number below {p.shape[1]}, but got {int(target.max())}")
+    return p.gather(1, target[:, None]).squeeze(1)
+
+# %% ../nbs/06_mutation.ipynb #344355a0
 def mutate(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
     X:torch.Tensor, # (N, 4, L) one-hot sequences to start from
     target, # class number whose probability is to change, or one for each sequence, (N,)
     direction:str="increase", # of the target's probability: "increase" or "decrease"
-    rule:str="tutorial", # which letter to change into which: "tutorial" or "hypothetical"
+    rule:str="tutorial", # how an edit is chosen: "tutorial", "hypothetical", "saturation", "hybrid" or "random"
     n_iterations:int=20, # edits of each sequence, at least 1
+    no_return:bool=False, # whether a series may not come back to a sequence that it has seen
+    protected=None, # positions, from 1, that must not change
+    stop_at:float=None, # confidence at which a series is done
+    only_improving:bool=False, # whether a series ends before an edit that moves the confidence the wrong way or not at all
+    n_candidates:int=32, # hybrid: edits that are tried
+    seed=None, # int for the rule "random" and for baselines that are drawn
     **attribution, # further arguments of `integrated_gradients`
-)->Trajectory: # confidences, sequences and edits
-    "Edit one letter at a time by attribution; raises `TypeError` or `ValueError` before any work for bad arguments"
+)->Trajectory: # confidences, sequences, edits and what they cost
+    "Edit one letter at a time; raises `TypeError` or `ValueError` before any work for bad arguments"
     check_one_hot(X)
     for name, value, known in [("direction", direction, DIRECTIONS), ("rule", rule, RULES)]:
         if value not in list(known): raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, but got {value!r}")
-    n_iterations = check_whole("n_iterations", n_iterations)
+    for name, value in dict(n_iterations=n_iterations, n_candidates=n_candidates).items(): check_whole(name, value)
+    places = _check_limits(protected, stop_at, X.shape[2])
     check_model(model)
-    X = to_model(model, X.detach().clone())
-    target = _check_target(target, len(X), X.device)
-    rows, letters = torch.arange(len(X), device=X.device), torch.eye(4, dtype=X.dtype, device=X.device)
-    texts, states, confidence = [decode(X)], [], []
-    for _ in progress(range(n_iterations), desc="editing", unit="edit"):
-        found = integrated_gradients(model, X, target, **attribution)
-        confidence.append(_confidence(model, X, target))
-        position, letter = RULES[rule](X, found, DIRECTIONS[direction])
-        X[rows, :, position] = letters[letter]
-        texts.append(decode(X))
-        states.append((position.tolist(), texts[-2], texts[-1]))
-    confidence = torch.stack([*confidence, _confidence(model, X, target)], 1)
-    return Trajectory(confidence, [list(t) for t in zip(*texts)], _edit_table(states, confidence))
+    start = to_model(model, X.detach().clone())
+    if (rule != "tutorial" or no_return) and not ((start == 1).sum(1) == 1).all():
+        raise ValueError("X must have one of A, C, G, T at each position, but holds another column; only the rule 'tutorial' without no_return takes it")
+    target = _check_target(target, len(X), start.device)
+    if rule == "hybrid": attribution = dict(output="log_odds", rtol=.1, atol=.1) | attribution
+    return _run(model, start, target, DIRECTIONS[direction], rule, n_iterations, no_return, places, stop_at, only_improving, n_candidates,
+                np.random.default_rng(seed), dict(seed=seed) | attribution)
 
-# %% ../nbs/06_mutation.ipynb #ff4d4566
-def _confidence(model, X, target):
-    "Probability of the target, (N,)"
-    return predict(model, X).gather(1, target[:, None]).squeeze(1)
+# %% ../nbs/06_mutation.ipynb #2addef08
+def _run(model, start, target, sign, rule, n_iterations, no_return, places, stop_at, only_improving, n_candidates, rng, attribution):
+    "The experiment itself, on arguments that have been checked"
+    X, going, letters = start.clone(), torch.arange(len(start), device=start.device), torch.eye(4, dtype=start.dtype, device=start.device)
+    history, steps = X.argmax(1)[:, None], []
+    gradients, predictions = torch.zeros_like(target), torch.ones_like(target)
+    confidence = [_confidence(model, X, target)]
+    for _ in progress(range(n_iterations), desc="editing", unit="edit"):
+        if stop_at is not None: going = going[sign*confidence[-1][going] < sign*stop_at]
+        if not len(going): break
+        allowed = _allowed(history[going], places, no_return)
+        some = allowed.any((1, 2))
+        going, allowed = going[some], allowed[some]
+        if not len(going): break
+        position, letter, spent, tried = _propose(rule, model, X[going], allowed, target[going], sign, attribution, n_candidates, rng)
+        edited = X[going]
+        edited[torch.arange(len(going), device=X.device), :, position] = letters[letter]
+        after = _confidence(model, edited, target[going])
+        gradients[going] += spent
+        predictions[going] += tried + 1
+        taken = sign*after > sign*confidence[-1][going] if only_improving else torch.ones_like(after, dtype=torch.bool)
+        going = going[taken]
+        X[going] = edited[taken]
+        steps.append((going, position[taken], letter[taken], after[taken]))
+        confidence.append(confidence[-1].index_copy(0, going, after[taken]))
+        history = torch.cat([history, X.argmax(1)[:, None]], 1)
+    return _trajectory(start, steps, confidence, gradients, predictions)
