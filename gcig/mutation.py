@@ -118,11 +118,10 @@ class Trajectory:
         "Write every state of every sequence, named `sequence_iteration`, the start being iteration 0"
         write_fasta(path, [(f"{n}_{i}", s) for n, states in enumerate(self.sequences, 1) for i, s in enumerate(states)])
 
-# %% ../nbs/06_mutation.ipynb #fd62ce06
+# %% ../nbs/06_mutation.ipynb #5aa1e504
 def _trajectory(start, steps, confidence, gradients, predictions):
     "The result, from the start and the steps [(rows, position, letter, confidence), ...]"
-    letters, texts = start.argmax(1), decode(start)
-    states, table = [[s] for s in texts], []
+    states, table = [[s] for s in decode(start)], []
     for i, (rows, position, letter, after) in enumerate(steps, 1):
         for n, l, k, p in zip(rows.tolist(), position.tolist(), letter.tolist(), after.tolist()):
             old = states[n][-1]
