@@ -18,11 +18,20 @@ NBS = Path(__file__).resolve().parent.parent / "nbs"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def drop_widgets(nb):
-    "Remove every output of `nb` that only a live widget could fill"
+def joined(outputs):
+    "`outputs` with neighbouring pieces of one stream joined: a slow machine sends it in several"
+    kept = []
+    for o in outputs:
+        if kept and o.output_type == kept[-1].output_type == "stream" and o.name == kept[-1].name: kept[-1].text += o.text
+        else: kept.append(o)
+    return kept
+
+
+def tidy(nb):
+    "Remove every output of `nb` that only a live widget could fill, and join what was printed"
     for cell in nb.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+            cell.outputs = joined(o for o in cell.outputs if WIDGET not in o.get("data", {}))
     nb.metadata.pop("widgets", None)
 
 
@@ -31,7 +40,7 @@ def run(path):
     nb = nbformat.read(path, as_version=4)
     NotebookClient(nb, timeout=600, kernel_name="python3", store_widget_state=False,
                    resources={"metadata": {"path": str(NBS)}}).execute()
-    drop_widgets(nb)
+    tidy(nb)
     temporary = path.with_suffix(".ipynb.partial")
     nbformat.write(nb, temporary)
     os.replace(temporary, path)
