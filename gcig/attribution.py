@@ -411,7 +411,14 @@ def integrated_gradients(
                       "`converged` tells which", stacklevel=2)
     return replace(fixed, error_estimate=found.error_estimate)
 
-# %% ../nbs/04_attribution.ipynb #ba58b9a0
+# %% ../nbs/04_attribution.ipynb #8c2eddc4
+def _edited(X, position, letter):
+    "A copy of `X`, (n, 4, L), with another letter (n,) at a position (n,) of each sequence"
+    X = X.clone()
+    X[torch.arange(len(X), device=X.device), :, position] = torch.eye(4, dtype=X.dtype, device=X.device)[letter]
+    return X
+
+# %% ../nbs/04_attribution.ipynb #4b12789a
 def saturation_mutagenesis(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
     X:torch.Tensor, # (N, 4, L) one-hot sequences
@@ -426,12 +433,9 @@ def saturation_mutagenesis(
     check_model(model)
     X = to_model(model, X.detach())
     n = len(X)
-    f, letters = _Explained(model, _check_target(target, n, X.device), output), torch.eye(4, dtype=X.dtype, device=X.device)
-    effect = torch.zeros_like(X)
+    f, effect = _Explained(model, _check_target(target, n, X.device), output), torch.zeros_like(X)
     with torch.no_grad(), evaluating(model):
         before, edits = _values(f, X, batch_size), (X != 1).nonzero()
         for row, letter, position in progress([e.T for e in edits.split(batch_size)], desc="mutating", unit="batch"):
-            x = X[row]
-            x[torch.arange(len(row), device=X.device), :, position] = letters[letter]
-            effect[row, letter, position] = f.value(x, row) - before[row]
+            effect[row, letter, position] = f.value(_edited(X[row], position, letter), row) - before[row]
     return effect

@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/06_mutation.ipynb #b8981ee6
-from .attribution import _check_target, _default_batch, integrated_gradients, saturation_mutagenesis
+# %% ../nbs/06_mutation.ipynb #9fa49978
+from .attribution import _check_target, _default_batch, _edited, integrated_gradients, saturation_mutagenesis
 from .encoding import check_one_hot, decode
 from .model import check_model, predict, progress, to_model
 from .sequences import LETTERS, check_whole, replacing, write_fasta
@@ -30,43 +30,40 @@ def _tutorial_edit(X, allowed, attribution, sign):
     rows = torch.arange(n, device=s.device)
     return position, s.masked_fill(~allowed, -torch.inf)[rows, :, position].argmax(1)
 
-# %% ../nbs/06_mutation.ipynb #7380af97
-def _expected_gain(X, allowed, attribution, sign):
-    "What the hypothetical scores expect of each edit, (n, 4, L); minus infinity where it is not allowed"
+# %% ../nbs/06_mutation.ipynb #21f910a2
+def _expected_gain(X, attribution, sign):
+    "What the hypothetical scores expect of each edit, (n, 4, L)"
     h = attribution.hypothetical * sign
-    return (h - (X * h).sum(1, keepdim=True)).masked_fill(~allowed | (X > .5), -torch.inf)
+    return h - (X * h).sum(1, keepdim=True)
 
 def _largest(gain):
     "Position and letter (n,) of the largest gain"
     best = gain.flatten(1).argmax(1)
     return best % gain.shape[2], best // gain.shape[2]
 
-# %% ../nbs/06_mutation.ipynb #f47337a8
+# %% ../nbs/06_mutation.ipynb #d26a2294
 def _tried_gain(model, X, gain, target, sign, k):
     "The true effect on the log-odds of the `k` edits of each sequence with the largest expected `gain`, (n, 4, L); minus infinity for the others"
     n, _, length = X.shape
     value, place = gain.flatten(1).topk(min(k, gain[0].numel()))
     rows = torch.arange(n, device=X.device).repeat_interleave(place.shape[1])
     position, letter = place.flatten() % length, place.flatten() // length
-    edited = X[rows]
-    edited[torch.arange(len(rows), device=X.device), :, position] = torch.eye(4, dtype=X.dtype, device=X.device)[letter]
-    p = predict(model, edited, _default_batch(None, X)).double().gather(1, target[rows, None]).squeeze(1)
+    p = predict(model, _edited(X[rows], position, letter), _default_batch(None, X)).double().gather(1, target[rows, None]).squeeze(1)
     effect = sign * torch.logit(p, eps=1e-15).view(n, -1).to(X.dtype)
     return torch.full_like(gain, -torch.inf).flatten(1).scatter(1, place, effect.masked_fill(value.isinf(), -torch.inf)).view_as(gain)
 
-# %% ../nbs/06_mutation.ipynb #875344aa
+# %% ../nbs/06_mutation.ipynb #4ab0d69a
 def _propose(rule, model, X, allowed, target, sign, attribution, n_candidates, rng):
     "Position and letter (n,) by `rule`, with the gradients (n,) and the number of predictions that this took for each"
     none = torch.zeros(len(X), dtype=torch.int64, device=X.device)
-    if rule == "random":
-        chance = torch.from_numpy(rng.random(X.shape)).to(X)
-        return *_largest(chance.masked_fill(~allowed | (X > .5), -torch.inf)), none, 0
+    possible = lambda gain: gain.masked_fill(~allowed | (X > .5), -torch.inf)
+    if rule == "random": return *_largest(possible(torch.from_numpy(rng.random(X.shape)).to(X))), none, 0
     if rule == "saturation":
         effect = sign * saturation_mutagenesis(model, X, target, "log_odds")
-        return *_largest(effect.masked_fill(~allowed | (X > .5), -torch.inf)), none, int((X[0] != 1).sum()) + 1
+        return *_largest(possible(effect)), none, int((X[0] != 1).sum()) + 1
     found = integrated_gradients(model, X, target, **attribution)
     if rule == "tutorial": return *_tutorial_edit(X, allowed, found, sign), found.n_gradients, 0
-    gain = _expected_gain(X, allowed, found, sign)
+    gain = possible(_expected_gain(X, found, sign))
     if rule == "hypothetical": return *_largest(gain), found.n_gradients, 0
     return *_largest(_tried_gain(model, X, gain, target, sign, n_candidates)), found.n_gradients, min(n_candidates, gain[0].numel())
 
@@ -130,10 +127,10 @@ def _trajectory(start, steps, confidence, gradients, predictions):
     edits = pd.DataFrame(table, columns=["sequence", "iteration", "position", "old", "new", "confidence"])
     return Trajectory(torch.stack(confidence, 1), states, edits.sort_values(["sequence", "iteration"], ignore_index=True), gradients, predictions)
 
-# %% ../nbs/06_mutation.ipynb #33c58bba
+# %% ../nbs/06_mutation.ipynb #1d291161
 def _check_limits(protected, stop_at, length):
     "`protected` as a list of places from 0; raises `ValueError` for what makes no sense"
-    places = [p for p in ([] if protected is None else protected)]
+    places = list([] if protected is None else protected)
     if not all(isinstance(p, (int, np.integer)) and not isinstance(p, bool) and 1 <= p <= length for p in places):
         raise ValueError(f"protected must hold positions from 1 to {length}, but got {protected!r}")
     if len(set(places)) == length: raise ValueError("protected must leave at least one position to edit")
@@ -178,23 +175,21 @@ def mutate(
     return _run(model, start, target, DIRECTIONS[direction], rule, n_iterations, no_return, places, stop_at, only_improving, n_candidates,
                 np.random.default_rng(seed), dict(seed=seed) | attribution)
 
-# %% ../nbs/06_mutation.ipynb #2addef08
+# %% ../nbs/06_mutation.ipynb #7459e153
 def _run(model, start, target, sign, rule, n_iterations, no_return, places, stop_at, only_improving, n_candidates, rng, attribution):
     "The experiment itself, on arguments that have been checked"
-    X, going, letters = start.clone(), torch.arange(len(start), device=start.device), torch.eye(4, dtype=start.dtype, device=start.device)
+    X, going = start.clone(), torch.arange(len(start), device=start.device)
     history, steps = X.argmax(1)[:, None], []
     gradients, predictions = torch.zeros_like(target), torch.ones_like(target)
     confidence = [_confidence(model, X, target)]
     for _ in progress(range(n_iterations), desc="editing", unit="edit"):
         if stop_at is not None: going = going[sign*confidence[-1][going] < sign*stop_at]
-        if not len(going): break
         allowed = _allowed(history[going], places, no_return)
         some = allowed.any((1, 2))
         going, allowed = going[some], allowed[some]
         if not len(going): break
         position, letter, spent, tried = _propose(rule, model, X[going], allowed, target[going], sign, attribution, n_candidates, rng)
-        edited = X[going]
-        edited[torch.arange(len(going), device=X.device), :, position] = letters[letter]
+        edited = _edited(X[going], position, letter)
         after = _confidence(model, edited, target[going])
         gradients[going] += spent
         predictions[going] += tried + 1
