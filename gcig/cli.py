@@ -128,7 +128,7 @@ def _metrics(seed, model, history, fresh, sequence, found, runs, seconds):
         confidence={name: t.confidence[0].tolist() for name, t in runs.items()},
         right_confidence={name: [true_confidence(s) for s in t.sequences[0]] for name, t in runs.items()}, seconds=seconds)
 
-# %% ../nbs/08_cli.ipynb #80d4b076
+# %% ../nbs/08_cli.ipynb #c0eded66
 _REPORT = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>gcig tutorial, seed {{ m.seed }}</title><style>
@@ -178,19 +178,25 @@ code, .dna { font-family: ui-monospace, monospace } .dna { overflow-wrap: anywhe
 <p>{{ dna(last[name], m.example.sequence) }}</p>
 <details><summary>All edits</summary><pre>{% for line in lines[name] %}{{ line }}
 {% endfor %}</pre></details>{% endfor %}
+<h2>Step through the edits</h2>
+<p>Both experiments as a film: "increase" edits at the smallest scores, "decrease" at the biggest. Each state has its scores on a scale of its own.</p>
+{{ explorer }}
 <footer><p>Made by gcig {{ m.versions.gcig }} with seed {{ m.seed }}, Python {{ m.versions.python }}, PyTorch {{ m.versions.torch }}. The main numbers are in <code>metrics.json</code>.</p></footer>
 </body></html>
 """
 
-# %% ../nbs/08_cli.ipynb #47758256
+# %% ../nbs/08_cli.ipynb #8e8f7278
 def _report(folder, metrics, model, runs):
     "Write `report.html`, self-contained"
     from base64 import b64encode
     from jinja2 import Environment, StrictUndefined
+    from gcig.explorer import MutationExplorer
     from gcig.model import parameter_table
     from gcig.plots import COLOURS
+    from gcig.sequences import true_confidence
+    explorer = MutationExplorer(model, metrics["example"]["sequence"], 0, rules="tutorial", truth=true_confidence, target_name=CLASSES[0], method="trapezoid")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(_REPORT).render(
-        m=metrics, colours=COLOURS, images={p.stem: b64encode(p.read_bytes()).decode() for p in (folder/"figures").iterdir()},
+        m=metrics, colours=COLOURS, explorer=_Html(explorer.html()), images={p.stem: b64encode(p.read_bytes()).decode() for p in (folder/"figures").iterdir()},
         parameters=_Html(parameter_table(model).to_html(index=False, border=0)), lines={name: t.lines() for name, t in runs.items()},
         single=runs["smallest"].sequences[0][1], last={name: t.sequences[0][-1] for name, t in runs.items()})
     (folder/"report.html").write_text(page, encoding="utf-8")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'CLASS_COLOURS', 'DIVERGING', 'STYLE', 'HEATMAP_ROWS', 'plot_history', 'plot_heatmap', 'plot_logo',
-           'plot_confidence', 'plot_edit']
+           'plot_confidence']
 
 # %% ../nbs/05_plots.ipynb #ee482b84
 from contextlib import contextmanager
@@ -69,7 +69,7 @@ def plot_history(
         axes[0].legend()
     return fig
 
-# %% ../nbs/05_plots.ipynb #b4691f2c
+# %% ../nbs/05_plots.ipynb #1228db6f
 HEATMAP_ROWS = ("abs. sum", "sum", "A", "C", "G", "T")
 
 def plot_heatmap(
@@ -78,7 +78,6 @@ def plot_heatmap(
     title:str="", # above the plot
     ax=None, # axes to draw on; None makes a figure
     limit:float=None, # score of the darkest colours; None takes the biggest absolute value
-    colorbar=None, # axes for the colour scale; None takes some room from `ax`
 ): # the axes
     "Draw scores as a heatmap with white at zero; raises `ValueError` for a bad shape"
     import seaborn as sns
@@ -91,7 +90,7 @@ def plot_heatmap(
     with _styled():
         ax = _axes(ax, (max(4, .24*s.shape[1]), 2.3))
         sns.heatmap(rows, ax=ax, cmap=DIVERGING, vmin=-limit, vmax=limit, xticklabels=False, yticklabels=False,
-                    linewidths=.4, linecolor="#e4e4e4", cbar_ax=colorbar, cbar_kws=dict(label="score") | ({} if colorbar else dict(pad=.015, aspect=12)))
+                    linewidths=.4, linecolor="#e4e4e4", cbar_kws=dict(label="score", pad=.015, aspect=12))
         ax.set_title(title)
         ax.set_yticks(np.arange(6) + .5, HEATMAP_ROWS)
         ax.tick_params(axis="y", rotation=0, length=0)
@@ -152,36 +151,3 @@ def plot_confidence(
         ax.xaxis.get_major_locator().set_params(integer=True)
         if truth is not None or len(c) > 1: ax.legend(loc="best")
     return ax
-
-# %% ../nbs/05_plots.ipynb #ccc47d9c
-def _marked_sequence(ax, start, before, now):
-    "Write `now`, letters changed from `start` on grey and those changed from `before` boxed"
-    for i, letter in enumerate(now):
-        changed, new = letter != start[i], letter != before[i]
-        box = dict(boxstyle="round,pad=.12", fc="#dddddd" if changed else "none", ec="black" if new else "none", lw=1.2)
-        ax.text(i + .5, .5, letter, ha="center", va="center", weight="bold", family="monospace",
-                color=COLOURS.get(letter.upper(), COLOURS["N"]), bbox=box if changed or new else None)
-    ax.set(xlim=(0, len(now)), ylim=(0, 1)); ax.axis("off")
-
-# %% ../nbs/05_plots.ipynb #0d3d907c
-def plot_edit(
-    sequences, # n+1 strings: the start, then the sequence after each edit
-    scores, # (n+1, 4, L) scores at each of them
-    confidence, # (n+1,) confidence at each of them
-    iteration:int, # which to show, 0 to n
-    truth=None, # (n+1,) right confidences, to compare; may be left out
-): # the figure
-    "Draw one state of a mutation experiment: sequence, scores, place on the confidence curve"
-    n = len(sequences) - 1
-    if iteration not in range(n + 1): raise ValueError(f"iteration must be from 0 to {n}, but got {iteration!r}")
-    confidence = _array(confidence, "confidence", (n + 1,), f"({n + 1},)")
-    s = _array(scores, "scores", (n + 1, 4, "L"), f"({n + 1}, 4, L)")
-    limit = np.abs(np.concatenate([s, s.sum(1, keepdims=True), np.abs(s).sum(1, keepdims=True)], 1)).max() or 1
-    with _styled():
-        fig = plt.figure(figsize=(12, 4.9))
-        text, heat, curve = (fig.add_axes([.075, bottom, .84, height]) for bottom, height in [(.89, .06), (.53, .33), (.1, .31)])
-        _marked_sequence(text, sequences[0], sequences[max(iteration - 1, 0)], sequences[iteration])
-        text.set_title(f"after {iteration} of {n} edits: confidence {float(confidence[iteration]):.4f}")
-        plot_heatmap(s[iteration], sequences[iteration], ax=heat, limit=limit, colorbar=fig.add_axes([.925, .53, .012, .33]))
-        plot_confidence(confidence, truth, iteration, ax=curve)
-    return fig

@@ -1,7 +1,8 @@
 """Run the notebooks from fresh kernels and store their outputs: `python tools/notebooks.py [NAME ...]`.
 
-Without names it runs all of them. Outputs are stored without widget state: a widget in a stored
-notebook has no kernel to talk to, so its output is dropped and comes back when a reader runs the cell.
+Without names it runs all of them. Outputs are stored without widgets and their state: a widget in a
+stored notebook has no kernel to talk to. What else the cell shows stays (an explorer's page); the widget
+comes back when a reader runs the cell.
 A notebook that fails is left as it was.
 """
 import os
@@ -28,10 +29,12 @@ def joined(outputs):
 
 
 def tidy(nb):
-    "Remove every output of `nb` that only a live widget could fill, and join what was printed"
+    "Remove what only a live widget could show from the outputs of `nb`, and join what was printed"
     for cell in nb.cells:
         if cell.cell_type == "code":
-            cell.outputs = joined(o for o in cell.outputs if WIDGET not in o.get("data", {}))
+            widgets = [o for o in cell.outputs if WIDGET in o.get("data", {})]
+            for o in widgets: del o.data[WIDGET]
+            cell.outputs = joined(o for o in cell.outputs if o not in widgets or set(o.data) != {"text/plain"})
     nb.metadata.pop("widgets", None)
 
 

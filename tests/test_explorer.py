@@ -1,0 +1,164 @@
+"""The explorer in a real browser: its page with the network cut off, and its widgets in JupyterLab."""
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import expect
+
+NBS = Path(__file__).resolve().parent.parent / "nbs"
+VIEWS = ("confidence", "scores", "sequence", "edits")
+
+
+def stored(name):
+    "The pages of explorers among the stored outputs of a notebook"
+    cells = json.loads((NBS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    data = [o.get("data", {}) for c in cells for o in c.get("outputs", [])]
+    return ["".join(d["text/html"]) for d in data if "gcig-explorer" in "".join(d.get("text/html", ""))]
+
+
+def shown(page):
+    "What each of the four views shows"
+    return {v: page.locator(f".gcig-explorer [data-view={v}]").first.inner_html() for v in VIEWS}
+
+
+def all_changed(before, after):
+    return [v for v in VIEWS if before[v] == after[v]] == []
+
+
+@pytest.fixture(params=["07_explorer", "10_tutorial"])
+def film(request, page, tmp_path):
+    "A page with a notebook's stored explorer, opened with the network cut off"
+    html, = stored(request.param)
+    path = tmp_path / "film.html"
+    path.write_text(f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"></head><body>{html}</body></html>', encoding="utf-8")
+    asked = []
+    page.on("request", lambda r: asked.append(r.url))
+    page.context.set_offline(True)
+    page.goto(path.as_uri())
+    yield page
+    assert asked == [path.as_uri()]
+
+
+def test_dragging_and_arrow_keys_change_all_four_views(film):
+    slider = film.locator("input[type=range]")
+    start = shown(film)
+    box = slider.bounding_box()
+    film.mouse.move(box["x"] + 8, box["y"] + box["height"]/2)
+    film.mouse.down()
+    film.mouse.move(box["x"] + box["width"]/2, box["y"] + box["height"]/2, steps=5)
+    film.mouse.up()
+    assert 8 <= int(slider.input_value()) <= 12 and all_changed(start, shown(film))
+    film.get_by_label("direction").select_option("decrease")
+    slider.press("Home")
+    for i in range(1, 6):
+        before = shown(film)
+        slider.press("ArrowRight")
+        assert slider.input_value() == str(i) and all_changed(before, shown(film)), i
+        assert slider.get_attribute("aria-valuetext") == f"{i} of 20 edits"
+    assert film.locator(".words").inner_text().startswith("Edit 5 of 20: position ")
+
+
+@pytest.mark.parametrize("film", ["07_explorer", "10_tutorial"], indirect=True)
+def test_views_show_the_data(film, request):
+    html, = stored(request.node.callspec.params["film"])
+    s = json.loads(html.split('<script type="application/json">')[1].split("</script>")[0])["series"]["1,0,0"]
+    film.get_by_label("direction").select_option("decrease")
+    film.locator("[data-view=edits] button").nth(2).click()
+    position, old, new = s["edits"][2]
+    marked = film.locator("[data-view=edits] [aria-current=step] > *").all_text_contents()
+    assert marked == ["3", f"position {position}", f"{old} → {new}", f"{s['confidence'][3]:.3f}"]
+    right = list(s["start"])
+    for position, _, new in s["edits"][:3]: right[position - 1] = new
+    letters = film.locator("[data-view=sequence] g text").all_text_contents()
+    assert "".join(letters) == "".join(right)
+    assert film.locator("[data-view=sequence] .latest").text_content().strip() == new
+    assert film.locator("[data-view=scores] path").count() == sum(v != 0 for v in s["scores"][3])
+    ring = film.locator("[data-view=confidence] .marker").bounding_box()
+    dot = film.locator("[data-view=confidence] .dot").nth(3).bounding_box()
+    assert abs(ring["x"] + ring["width"]/2 - dot["x"] - dot["width"]/2) < 1 and abs(ring["y"] + ring["height"]/2 - dot["y"] - dot["height"]/2) < 1
+
+
+def test_play_runs_to_the_end_and_stops(film):
+    film.locator("input[type=range]").press("End")
+    film.locator("input[type=range]").press("ArrowLeft")
+    film.get_by_role("button", name="Play").click()
+    expect(film.get_by_role("button", name="Pause")).to_be_visible()
+    expect(film.locator("output")).to_have_text("20 / 20")
+    expect(film.get_by_role("button", name="Play")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_cut_off(film, width):
+    film.set_viewport_size(dict(width=width, height=900))
+    film.wait_for_function("w => document.querySelector('.gcig-explorer svg').getBoundingClientRect().right <= w", arg=width)
+    assert film.evaluate("document.documentElement.scrollWidth") <= width
+    low = film.evaluate("Math.min(...[...document.querySelectorAll('.gcig-explorer text')].map(t => t.getBoundingClientRect().left))")
+    assert low >= 0
+
+
+@pytest.fixture
+def lab(tmp_path):
+    "The address of a JupyterLab that has a copy of the tutorial notebook"
+    work, settings = tmp_path / "work", tmp_path / "settings"
+    work.mkdir()
+    shutil.copy(NBS / "10_tutorial.ipynb", work)
+    for name, value in {"notebook-extension/tracker": dict(windowingMode="none"), "apputils-extension/notification": dict(fetchNews="false", checkForUpdates=False)}.items():
+        path = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(value))
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    options = [f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={work}", f"--LabApp.user_settings_dir={settings}",
+               "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--allow-root", "--no-browser"]
+    environment = os.environ | {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    process = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(240):
+            assert process.poll() is None, "JupyterLab did not start"
+            try: urlopen(f"http://127.0.0.1:{port}/api").close()
+            except OSError: time.sleep(.25)
+            else: break
+        yield f"http://127.0.0.1:{port}/lab/tree/10_tutorial.ipynb"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_live_slider_in_jupyterlab(page, lab):
+    page.goto(lab)
+    expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible(timeout=60_000)
+    page.locator(".jp-OutputArea-output").first.wait_for(timeout=60_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    handle = page.locator(".widget-slider .noUi-handle")
+    handle.wait_for(timeout=170_000)
+    expect(page.locator(".jp-Notebook [data-mime-type='application/vnd.jupyter.stderr']")).to_have_count(0)
+    page.locator(".gcig-explorer [data-view=confidence] svg").first.wait_for()
+    handle.scroll_into_view_if_needed()
+    handle.focus()
+    for i in range(1, 5):
+        before = shown(page)
+        handle.press("ArrowRight")
+        expect(page.locator(".gcig-explorer .words")).to_contain_text(f"Edit {i} of 20")
+        assert all_changed(before, shown(page)), i
+    before = shown(page)
+    page.locator(".gcig-explorer [data-view=edits] button").nth(9).click()
+    expect(page.locator(".widget-slider .widget-readout")).to_have_text("10")
+    assert all_changed(before, shown(page))
+    typed = page.locator(".widget-text input")
+    typed.fill("GATTACA")
+    typed.press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="The network reads 50 letters; this has 7.")).to_be_visible()
+    expect(page.locator(".gcig-explorer .words")).to_contain_text("Edit 10 of 20")
+    typed.fill("ACGTA"*10)
+    typed.press("Enter")
+    expect(page.locator(".gcig-explorer [data-view=logo] svg")).to_have_attribute("aria-label", re.compile("ACGTA"), timeout=60_000)
