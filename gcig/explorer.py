@@ -87,12 +87,12 @@ const confidenceCurve = (s, i, width, target) => {
 }
 """
 
-# %% ../nbs/07_explorer.ipynb #de0b817c
+# %% ../nbs/07_explorer.ipynb #b728de82
 _LOGO = r"""
 const amount = v => (Math.abs(v) < .001 ? v.toExponential(1) : v.toPrecision(2)).replace(/^-/, "\u2212")
 const scoresAndSequence = (s, i, width, {glyphs, colours, target}) => {
   const now = sequenceAfter(s, i), L = now.length, latest = i ? s.edits[i-1][0] - 1 : -1
-  const most = Math.max(5, 5*Math.floor((width - 58)/60)), perLine = Math.min(L, 5*Math.ceil(L/Math.ceil(L/most)/5))
+  const most = Math.max(5, 5*Math.floor((width - 58)/55)), perLine = Math.min(L, 5*Math.ceil(L/Math.ceil(L/most)/5))
   const w = Math.min(24, (width - 58)/perLine), lines = Math.ceil(L/perLine), half = 44, high = 2*half + 54
   const column = k => 52 + (k % perLine)*w, zero = k => Math.floor(k/perLine)*high + half + 6
   const score = (l, k) => {
