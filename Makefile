@@ -4,7 +4,7 @@ SEED   ?= 0
 OUT    ?= tutorial-run
 BIN    := .venv/bin
 
-.PHONY: tutorial test notebooks readme clean
+.PHONY: tutorial test notebooks readme site preview clean
 
 tutorial: .venv/installed
 	$(BIN)/gcig tutorial --out $(OUT) --seed $(SEED) --force
@@ -22,6 +22,13 @@ notebooks: .venv/installed-dev
 
 readme: .venv/installed-dev
 	$(BIN)/python tools/readme.py
+
+# run all notebooks and build _docs/ from what they show: with Quarto where it is on the PATH, else with smalldocs
+site: .venv/installed-dev
+	$(BIN)/python tools/site.py
+
+preview: site
+	$(BIN)/python -m http.server --directory _docs 8000
 
 clean:
 	rm -rf .venv build dist gcig.egg-info _proc _docs

@@ -1,6 +1,6 @@
 """Render `nbs/index.ipynb` to `README.md`: `python tools/readme.py`, or `--check` to only compare.
 
-Hidden cells are left out, figures go to `index_files/`, and links to notebooks are made to work from the top folder.
+Hidden cells and those for the site only are left out, figures go to `index_files/`, and links to notebooks are made to work from the top folder.
 """
 import re
 import sys
@@ -17,11 +17,11 @@ def render():
     "The README as text, and its figures as {path: bytes}"
     config = Config()
     config.MarkdownExporter.preprocessors = ["nbconvert.preprocessors.RegexRemovePreprocessor"]
-    config.RegexRemovePreprocessor.patterns = [r"#\| hide"]
+    config.RegexRemovePreprocessor.patterns = [r"#\| (hide|echo: false)", "<!-- site only -->"]
     nb = nbformat.read(ROOT / "nbs/index.ipynb", as_version=4)
     nb.metadata.language_info = {"name": "python"}
     described = {}
-    for i, cell in enumerate(c for c in nb.cells if "#| hide" not in c.source):
+    for i, cell in enumerate(c for c in nb.cells if not re.match(r"#\| (hide|echo: false)|<!-- site only -->", c.source)):
         if alt := re.search(r"#\| fig-alt: (.*)\n", cell.source): described[f"index_{i}_"] = alt[1]
         if cell.cell_type == "code": cell.source = re.sub(r"^#\|.*\n", "", cell.source, flags=re.M)
     resources = {"unique_key": "index", "output_files_dir": "index_files"}

@@ -1,0 +1,124 @@
+"""The built site in a real Chromium: every page, at two widths and in both themes, with the network cut off."""
+import functools
+import json
+import re
+import subprocess
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(re.sub(r"^\d\d_", "", p.stem) for p in (ROOT / "nbs").glob("*.ipynb"))
+MOST = 3_000_000
+
+
+@pytest.fixture(scope="module")
+def site():
+    "The address of the site, built from the stored outputs and served from this machine"
+    pytest.importorskip("smalldocs", reason="smalldocs needs Python 3.11")
+    subprocess.run([sys.executable, ROOT / "tools/site.py", "--stored"], check=True, stdout=subprocess.DEVNULL)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=ROOT / "_docs")
+    handler.log_message = lambda *args: None
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_the_pages_are_those_of_the_notebooks(site):
+    assert sorted(p.stem for p in (ROOT / "_docs").glob("*.html")) == PAGES
+
+
+def visit(page, site, name, width):
+    "Open a page; return what went wrong on the way and the bytes that it took"
+    wrong, size = [], []
+    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+    page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
+    page.on("request", lambda r: None if r.url.startswith((site, "data:", "blob:")) else wrong.append(f"elsewhere: {r.url}"))
+    page.on("response", lambda r: wrong.append(f"{r.status}: {r.url}") if r.status >= 400 else size.append(len(r.body())))
+    page.set_viewport_size(dict(width=width, height=900))
+    page.goto(f"{site}/{name}.html", wait_until="networkidle")
+    return wrong, sum(size)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page(chromium, site, name):
+    for width in (1280, 390):
+        page = chromium.new_page()
+        wrong, size = visit(page, site, name, width)
+        assert wrong == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways at {width} px"
+        assert size <= MOST
+        if width == 1280:
+            assert page.evaluate("[...document.images].filter(i => !i.alt.trim() || !i.naturalWidth).map(i => i.src.slice(0, 60))") == []
+            assert page.locator("main h1").count() == 1
+        page.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility(chromium, site, name, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+    page = chromium.new_page(viewport=dict(width=1280, height=900), color_scheme=scheme)
+    page.goto(f"{site}/{name}.html", wait_until="networkidle")
+    found = [v for v in Axe().run(page).response["violations"] if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found] == []
+    page.close()
+
+
+def test_no_link_is_broken(chromium, site):
+    page = chromium.new_page()
+    links, ids = {}, {}
+    for name in PAGES:
+        page.goto(f"{site}/{name}.html")
+        links[name] = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.href)")
+        ids[name] = set(page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)"))
+    page.close()
+    broken = []
+    for name, addresses in links.items():
+        for address in set(addresses):
+            if not address.startswith(site): continue
+            target, _, anchor = address[len(site) + 1:].partition("#")
+            target = (target or "index.html").removesuffix(".html")
+            if target in ids:
+                if anchor and anchor not in ids[target]: broken.append((name, address))
+            elif not (ROOT / "_docs" / target).exists(): broken.append((name, address))
+    assert broken == []
+
+
+@pytest.mark.parametrize("name", ["index", "tutorial"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_explorer_works_on_the_page(chromium, site, name, scheme):
+    context = chromium.new_context(viewport=dict(width=1280, height=900), color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{site}/{name}.html", wait_until="networkidle")
+    context.set_offline(True)
+    slider = page.locator(".gcig-explorer input[type=range]")
+    before = {v: page.locator(f".gcig-explorer [data-view={v}]").inner_html() for v in ("confidence", "scores", "sequence", "edits")}
+    for _ in range(3): slider.press("ArrowRight")
+    after = {v: page.locator(f".gcig-explorer [data-view={v}]").inner_html() for v in before}
+    assert slider.input_value() == "3" and [v for v in before if before[v] == after[v]] == []
+    context.close()
+
+
+def test_search_finds_completeness(chromium, site):
+    page = chromium.new_page(viewport=dict(width=1280, height=900))
+    page.goto(f"{site}/index.html", wait_until="networkidle")
+    page.locator("input[type=search], #quarto-search input").first.fill("completeness")
+    hit = page.get_by_role("link").filter(has_text=re.compile("completeness", re.I)).first
+    hit.click()
+    page.wait_for_load_state("networkidle")
+    assert page.url.startswith(site) and not page.url.endswith("/index.html")
+    expect(page.locator("main")).to_contain_text(re.compile("completeness", re.I))
+    page.close()
+
+
+def test_pages_show_the_outputs_that_were_handed_over(site):
+    nb = json.loads((ROOT / "nbs/01_encoding.ipynb").read_text(encoding="utf-8"))
+    printed = ["".join(o["text"]) for c in nb["cells"] for o in c.get("outputs", []) if o.get("name") == "stdout" and "#| hide" not in "".join(c["source"])]
+    html = (ROOT / "_docs/encoding.html").read_text(encoding="utf-8")
+    assert printed and all(line.split("\n")[0][:30] in html.replace("&gt;", ">").replace("&lt;", "<").replace("&#x27;", "'").replace("&quot;", '"') for line in printed)

@@ -1,0 +1,125 @@
+"""Build the site into `_docs/`: `python tools/site.py [--stored]`.
+
+All notebooks are executed from fresh kernels, on copies, two at a time; `--stored` takes their stored
+outputs instead. nbdev processes the copies, then Quarto renders them where it is on the PATH, and
+smalldocs elsewhere, from the same `_quarto.yml` and to the same addresses. No page loads anything from
+another host.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGE = ROOT / "build/site"
+PACKAGES = ("gcig", "torch", "captum", "numpy", "pandas", "matplotlib")
+LONGEST_FIRST = ("20_benchmarks", "11_what_the_recipe_gets_wrong", "12_known_truth", "06_mutation", "04_attribution")
+NBDEV = """
+import nbdev.quarto as q
+from nbdev.doclinks import _build_modidx
+from nbdev.serve import proc_nbs
+q.refresh_quarto_yml(); _build_modidx(); proc_nbs(n_workers=0, force=True)
+"""
+
+
+def stage():
+    "A fresh copy of what nbdev needs"
+    shutil.rmtree(STAGE, ignore_errors=True)
+    skip = shutil.ignore_patterns(".*", "__pycache__", "sidebar.yml", "nbdev.yml")
+    for name in ("gcig", "nbs", "tools"): shutil.copytree(ROOT / name, STAGE / name, ignore=skip)
+    for name in ("settings.ini", "setup.py", "pyproject.toml", "README.md", "_quarto.yml"): shutil.copy(ROOT / name, STAGE)
+
+
+def execute():
+    "Run all copies of notebooks from fresh kernels, two at a time with one thread each"
+    names = sorted((p.stem for p in (STAGE / "nbs").glob("*.ipynb")), key=lambda n: (n not in LONGEST_FIRST, n in LONGEST_FIRST and LONGEST_FIRST.index(n), n))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(STAGE), "JUPYTER_PLATFORM_DIRS": "1"}
+    def run(name):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, STAGE / "tools/notebooks.py", name], env=environment, capture_output=True, text=True)
+        if done.returncode: raise RuntimeError(f"{name} failed:\n{done.stderr[-3000:]}")
+        return name, time.perf_counter() - start
+    with ThreadPoolExecutor(2) as pool, tqdm(total=len(names), unit="notebook") as bar:
+        for name, seconds in pool.map(run, names):
+            tqdm.write(f"{name}: {seconds:.0f} s", file=sys.stdout)
+            bar.update()
+
+
+def plain_names(text):
+    "`text` with the numbers dropped from the names of pages"
+    return re.sub(r"\b\d\d_(\w+)\.(ipynb|html)\b", r"\1.\2", text)
+
+
+def with_mathml(source):
+    "Markdown with its equations as MathML, which browsers draw by themselves"
+    from latex2mathml.converter import convert
+    display = lambda m: f'\n<div class="equation">{convert(m[1].strip(), display="block")}</div>\n'
+    source = re.sub(r"\$\$(.+?)\$\$", display, source, flags=re.S)
+    return re.sub(r"(?<![\\$\w])\$(?! )([^$\n]+?)(?<! )\$(?![\w$])", lambda m: convert(m[1]), source)
+
+
+def provenance(name, executed):
+    "The last lines of a page: when and with what its outputs were made, and where its notebook is"
+    from nbdev.config import get_config
+    when = f"Outputs of {date.today().strftime('%-d %B %Y')}" if executed else "Stored outputs"
+    versions = ", ".join(f"{p} {version(p)}" for p in PACKAGES)
+    source = f"{get_config().git_url}/blob/{get_config().branch}/nbs/{name}.ipynb"
+    return f"---\n\n{when}: Python {sys.version.split()[0]}, {versions}. [Open this notebook]({source}).\n"
+
+
+def prepare(executed, mathml):
+    "Rename the processed pages and mend their links; add where the outputs are from"
+    pages, home = STAGE / "_proc", f"{read_setting('doc_host')}{read_setting('doc_baseurl')}/"
+    for path in sorted(pages.glob("*.ipynb")):
+        nb = json.loads(plain_names(path.read_text(encoding="utf-8")).replace(home, ""))
+        for cell in nb["cells"]:
+            source = "".join(cell["source"])
+            if mathml and cell["cell_type"] == "markdown": source = with_mathml(source)
+            cell["source"] = source.splitlines(keepends=True)
+        nb["cells"].append(dict(cell_type="markdown", id="provenance", metadata={}, source=provenance(path.stem, executed).splitlines(keepends=True)))
+        path.unlink()
+        (pages / plain_names(path.name)).write_text(json.dumps(nb), encoding="utf-8")
+    for path in (STAGE / "_quarto.yml", pages / "nbdev.yml"): path.write_text(plain_names(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def read_setting(name):
+    from nbdev.config import get_config
+    return get_config()[name]
+
+
+def keep_local(docs):
+    "Take the web fonts out of the themes"
+    for path in docs.rglob("*.css"):
+        text = path.read_text(encoding="utf-8")
+        kept = re.sub(r"@import\s*(url\()?[\"']?https?://[^;]+;", "", text)
+        if kept != text: path.write_text(kept, encoding="utf-8")
+
+
+def main():
+    executed, start = "--stored" not in sys.argv, time.perf_counter()
+    stage()
+    if executed: execute()
+    os.chdir(STAGE)
+    subprocess.run([sys.executable, "-c", NBDEV], check=True)
+    quarto = shutil.which("quarto")
+    prepare(executed, mathml=not quarto)
+    command = ["quarto", "render"] if quarto else [Path(sys.executable).parent / "smalldocs", "render", "."]
+    subprocess.run(command, cwd=STAGE / "_proc", check=True)
+    keep_local(STAGE / "_proc/_docs")
+    shutil.rmtree(ROOT / "_docs", ignore_errors=True)
+    shutil.move(STAGE / "_proc/_docs", ROOT / "_docs")
+    print(f"_docs/index.html, made with {'Quarto' if quarto else 'smalldocs'} in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
