@@ -101,7 +101,7 @@ def keep_local(docs):
     "Take the web fonts out of the themes"
     for path in docs.rglob("*.css"):
         text = path.read_text(encoding="utf-8")
-        kept = re.sub(r"@import\s*(url\()?[\"']?https?://[^;]+;", "", text)
+        kept = re.sub(r"@import\s*(url\()?\s*([\"']?)https?://[^\"')]*\2\s*\)?[^;]*;", "", text)
         if kept != text: path.write_text(kept, encoding="utf-8")
 
 
