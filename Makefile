@@ -23,9 +23,10 @@ notebooks: .venv/installed-dev
 readme: .venv/installed-dev
 	$(BIN)/python tools/readme.py
 
-# run all notebooks and build _docs/ from what they show: with Quarto where it is on the PATH, else with smalldocs
+# run all notebooks and build _docs/ from what they show: with Quarto where it is on the PATH, else with smalldocs;
+# FULL=1 measures all benchmarks, without it a small sample
 site: .venv/installed-dev
-	$(BIN)/python tools/site.py
+	$(BIN)/python tools/site.py $(if $(FULL),--full)
 
 preview: site
 	$(BIN)/python -m http.server --directory _docs 8000

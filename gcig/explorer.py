@@ -51,7 +51,7 @@ def _glyph(letter):
     return "".join(commands[code] + ("" if code == 79 else " ".join(number(v) for v in ((points.reshape(-1, 2) - low)/(high - low)).ravel().clip(0, 1)))
                    for points, code in path.iter_segments(curves=True))
 
-# %% ../nbs/07_explorer.ipynb #d399f430
+# %% ../nbs/07_explorer.ipynb #a5e32036
 _STATE = r"""
 const escaped = t => String(t).replace(/[&<>"]/g, c => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})[c])
 const sequenceAfter = (s, i) => {
@@ -61,12 +61,12 @@ const sequenceAfter = (s, i) => {
 }
 const inWords = (s, i, target) => {
   const right = s.truth ? `, right would be ${s.truth[i].toFixed(3)}` : ""
-  const edit = i ? `Edit ${i} of ${s.edits.length}: position ${s.edits[i-1][0]}, ${s.edits[i-1][1]} becomes ${s.edits[i-1][2]}.` : `Before the first of ${s.edits.length} edits.`
+  const edit = !s.edits.length ? "No edit was made." : i ? `Edit ${i} of ${s.edits.length}: position ${s.edits[i-1][0]}, ${s.edits[i-1][1]} becomes ${s.edits[i-1][2]}.` : `Before the first of ${s.edits.length} edits.`
   return `${edit} The network says ${target} with ${s.confidence[i].toFixed(3)}${right}.`
 }
 """
 
-# %% ../nbs/07_explorer.ipynb #6b108f85
+# %% ../nbs/07_explorer.ipynb #df09440c
 _CURVE = r"""
 const confidenceCurve = (s, i, width, target) => {
   const n = Math.max(s.edits.length, 1), height = 190
@@ -75,7 +75,7 @@ const confidenceCurve = (s, i, width, target) => {
   const step = [1, 2, 5, 10, 20, 50, 100].find(d => d*(width - 54)/n >= 28) || n
   const below = [...Array(n + 1).keys()].filter(k => k % step == 0)
   return `<svg width="${width}" height="${height}" role="img" aria-label="Confidence in ${escaped(target)} after each edit">
-    ${[0, .5, 1].map(p => `<line class="grid" x1="38" x2="${width - 16}" y1="${y(p)}" y2="${y(p)}"/><text x="31" y="${y(p) + 4}" text-anchor="end">${p}</text>`).join("")}
+    ${[0, .5, 1].map(p => `<line class="grid" x1="38" x2="${width - 16}" y1="${y(p)}" y2="${y(p)}"/><text x="27" y="${y(p) + 4}" text-anchor="end">${p}</text>`).join("")}
     ${below.map(k => `<text x="${x(k)}" y="${height - 24}" text-anchor="middle">${k}</text>`).join("")}
     <text x="38" y="${height - 4}">edits</text>
     <polyline class="network" points="${width - 166},${height - 8} ${width - 142},${height - 8}"/><text x="${width - 136}" y="${height - 4}">network</text>
@@ -115,7 +115,7 @@ const scoresAndSequence = (s, i, width, {glyphs, colours, target}) => {
 }
 """
 
-# %% ../nbs/07_explorer.ipynb #7204a8e3
+# %% ../nbs/07_explorer.ipynb #b536a04f
 _DRAW = r"""
 const views = `<p class="words" aria-live="polite"></p><div data-view="logo"></div>
   <div class="pair"><div data-view="confidence"></div><ol data-view="edits" aria-label="Edits"></ol></div>`
@@ -135,6 +135,7 @@ const draw = (box, s, i, {go, ...looks}) => {
     if (k + 1 == i) { b.setAttribute("aria-current", "step"); list.scrollTop = b.offsetTop - list.offsetTop - list.clientHeight/2 + 12 }
     else b.removeAttribute("aria-current")
   })
+  if (!i) list.scrollTop = 0
 }
 """
 
@@ -168,7 +169,7 @@ _CSS = """
 @media (max-width: 640px) { .gcig-explorer .pair { grid-template-columns: minmax(0, 1fr) } .gcig-explorer .words { min-height: 4.4em } }
 """.replace("CLASS", CLASS_COLOURS["high_gc"])
 
-# %% ../nbs/07_explorer.ipynb #09beb5e3
+# %% ../nbs/07_explorer.ipynb #32d8d601
 _PAGE = r"""
 const start = box => {
   const film = JSON.parse(box.querySelector("script[type='application/json']").textContent)
@@ -191,6 +192,7 @@ const start = box => {
   const forward = () => { if (i < current().edits.length) go(i + 1); else stop() }
   play.onclick = () => {
     if (timer) return stop()
+    if (!current().edits.length) return
     if (i == current().edits.length) go(0)
     timer = setInterval(forward, 700); play.textContent = "Pause"; box.querySelector(".words").setAttribute("aria-live", "off")
   }
@@ -203,14 +205,14 @@ const start = box => {
 for (const box of document.querySelectorAll(".gcig-explorer.asleep")) { box.classList.remove("asleep"); start(box) }
 """
 
-# %% ../nbs/07_explorer.ipynb #26d49004
+# %% ../nbs/07_explorer.ipynb #0c5229ed
 _JS = _STATE + _CURVE + _LOGO + _DRAW
 
 def _as_html(film):
     "A piece of HTML that needs nothing from elsewhere"
     first = next(iter(film["series"].values()))
     edits = "; ".join(f"position {p}, {old} to {new}: {c:.3f}" for (p, old, new), c in zip(first["edits"], first["confidence"][1:]))
-    asleep = f"<p>{first['start']}: the network says {first['confidence'][0]:.3f}. The edits and what it says after each: {edits}.</p>"
+    asleep = f"<p>{first['start']}: the network says {first['confidence'][0]:.3f}. " + (f"The edits and what it says after each: {edits}.</p>" if edits else "No edit was made.</p>")
     data = json.dumps(film, separators=(",", ":")).replace("<", "\\u003c")
     return (f'<style>{_CSS}</style>\n<div class="gcig-explorer asleep">{asleep}\n<script type="application/json">{data}</script></div>\n'
             f"<script>(() => {{{_JS}{_PAGE}}})()</script>\n")
@@ -255,7 +257,7 @@ def _controls(explorer):
         problem=ipywidgets.HTML(), play=ipywidgets.Play(max=n, interval=700, description="play the edits"),
         slider=ipywidgets.IntSlider(max=n, description="edits", layout={"flex": "1 1 20rem"}))
 
-# %% ../nbs/07_explorer.ipynb #eaab64a7
+# %% ../nbs/07_explorer.ipynb #bad83aba
 def _live(explorer):
     "Controls and views, tied together: (widget, controls and views by name)"
     w = _controls(explorer)
@@ -269,9 +271,12 @@ def _live(explorer):
         problem = _typed_problem(text, explorer.length) if text else ""
         w["problem"].value = f'<span role="alert" style="color:#B03A00">{escape(problem)}</span>' if problem else ""
         if not text or problem: return
-        explorer.sequences[f"typed: {text}"] = text
-        w["sequence"].options = list(explorer.sequences)
+        explorer.typed[f"typed: {text}"] = text
+        w["sequence"].unobserve(choose, "value")      # new options choose the first for a moment
+        w["sequence"].options = [*explorer.sequences, *explorer.typed]
         w["sequence"].value = f"typed: {text}"
+        w["sequence"].observe(choose, "value")
+        choose()
     for name in ("direction", "rule", "sequence"): w[name].observe(choose, "value")
     w["typed"].observe(type_, "value")
     for name in ("play", "slider"): traitlets.link((w[name], "value"), (w["views"], "iteration"))
@@ -288,8 +293,8 @@ def html_as_raw_markdown(
         data = output.get("data", {})
         if "text/html" in data: output["data"] = {"text/markdown": "```{=html}\n" + "".join(data["text/html"]) + "\n```\n"}
 
-# %% ../nbs/07_explorer.ipynb #cd4a8992
-_OPTIONS = {*inspect.signature(mutate).parameters, *inspect.signature(integrated_gradients).parameters} - {"model", "X", "target", "attribution"}
+# %% ../nbs/07_explorer.ipynb #5bd89804
+_OPTIONS = {*inspect.signature(mutate).parameters, *inspect.signature(integrated_gradients).parameters} - {"model", "X", "target", "attribution", "direction", "rule"}
 _OWN = {*inspect.signature(mutate).parameters} - {"attribution"}
 _LARGEST = 600_000
 _STANDALONE = """<!DOCTYPE html>
@@ -316,7 +321,7 @@ def _some_of(name, values, known):
     if not values or set(values) - set(known): raise ValueError(f"{name} must be some of {', '.join(map(repr, known))}, but got {values!r}")
     return values
 
-# %% ../nbs/07_explorer.ipynb #ba808b76
+# %% ../nbs/07_explorer.ipynb #0bf25c83
 class MutationExplorer:
     "Step through the edits of sequences: in Jupyter with ipywidgets, on any page without a kernel"
     def __init__(self,
@@ -334,13 +339,13 @@ class MutationExplorer:
         check_whole("n_iterations", n_iterations)
         if isinstance(target, bool) or not isinstance(target, int) or target < 0: raise ValueError(f"target must be a class number, but got {target!r}")
         if truth is not None and not callable(truth): raise TypeError(f"truth must be a function of a sequence, but got {truth!r}")
-        if unknown := set(options) - _OPTIONS - {"direction", "rule"}: raise TypeError(f"{sorted(unknown)[0]} is not an argument of mutate or integrated_gradients")
+        if unknown := set(options) - _OPTIONS: raise TypeError(f"{sorted(unknown)[0]} is not an argument of mutate or integrated_gradients")
         self.model, self.target, self.n_iterations, self.truth, self.options = model, target, n_iterations, truth, options
         self.sequences = _named(sequences)
         self.length = len(next(iter(self.sequences.values())))
         self.directions, self.rules = _some_of("directions", directions, DIRECTIONS), _some_of("rules", rules, RULES)
         self.looks = dict(glyphs={l: _glyph(l) for l in "ACGT"}, colours={l: COLOURS[l] for l in "ACGT"}, target=target_name or f"class {target}")
-        self._found = {}
+        self.typed, self._found = {}, {}
 
     @property
     def choices(self): return dict(direction=list(self.directions), rule=list(self.rules), sequence=list(self.sequences))
@@ -352,8 +357,9 @@ class MutationExplorer:
     )->dict: # start, edits, limits, confidence, truth, scores (thousandths of the state's limit)
         "What the views show; computed with all sequences that still lack it, and kept"
         if (direction, rule, sequence) not in self._found:
-            new = [name for name in self.sequences if (direction, rule, name) not in self._found]
-            run = mutate(self.model, one_hot([self.sequences[name] for name in new]), self.target, direction, rule, self.n_iterations, **self.options)
+            known = self.sequences | self.typed
+            new = [name for name in known if (direction, rule, name) not in self._found]
+            run = mutate(self.model, one_hot([known[name] for name in new]), self.target, direction, rule, self.n_iterations, **self.options)
             attribution = {k: v for k, v in self.options.items() if k not in _OWN or k == "seed"}
             self._found |= {(direction, rule, name): s for name, s in zip(new, _series(self.model, run, self.target, self.truth, attribution))}
         return self._found[direction, rule, sequence]
