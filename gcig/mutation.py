@@ -175,24 +175,37 @@ def mutate(
     return _run(model, start, target, DIRECTIONS[direction], rule, n_iterations, no_return, places, stop_at, only_improving, n_candidates,
                 np.random.default_rng(seed), dict(seed=seed) | attribution)
 
-# %% ../nbs/06_mutation.ipynb #7459e153
+# %% ../nbs/06_mutation.ipynb #e087860e
+def _first_visit(history, rule):
+    "For series whose states so far are the letters `history` (n, k, L): whether the present one is new to the rule, and when it was there first"
+    same = (history == history[:, -1:]).all(2).int()
+    when = same.argmax(1)
+    return (when == history.shape[1] - 1) | (rule == "random"), when
+
+# %% ../nbs/06_mutation.ipynb #227d4bd0
 def _run(model, start, target, sign, rule, n_iterations, no_return, places, stop_at, only_improving, n_candidates, rng, attribution):
     "The experiment itself, on arguments that have been checked"
     X, going = start.clone(), torch.arange(len(start), device=start.device)
     history, steps = X.argmax(1)[:, None], []
     gradients, predictions = torch.zeros_like(target), torch.ones_like(target)
-    confidence = [_confidence(model, X, target)]
-    for _ in progress(range(n_iterations), desc="editing", unit="edit"):
+    confidence, made = [_confidence(model, X, target)], target.new_zeros(2, len(start), n_iterations)
+    for i in progress(range(n_iterations), desc="editing", unit="edit"):
         if stop_at is not None: going = going[sign*confidence[-1][going] < sign*stop_at]
         allowed = _allowed(history[going], places, no_return)
         some = allowed.any((1, 2))
         going, allowed = going[some], allowed[some]
         if not len(going): break
-        position, letter, spent, tried = _propose(rule, model, X[going], allowed, target[going], sign, attribution, n_candidates, rng)
+        new, when = _first_visit(history[going], rule)
+        position, letter = made[:, going, when]
+        if new.any():
+            rows = going[new]
+            position[new], letter[new], spent, tried = _propose(rule, model, X[rows], allowed[new], target[rows], sign, attribution, n_candidates, rng)
+            gradients[rows] += spent
+            predictions[rows] += tried
+        made[:, going, i] = torch.stack([position, letter])
         edited = _edited(X[going], position, letter)
         after = _confidence(model, edited, target[going])
-        gradients[going] += spent
-        predictions[going] += tried + 1
+        predictions[going] += 1
         taken = sign*after > sign*confidence[-1][going] if only_improving else torch.ones_like(after, dtype=torch.bool)
         going = going[taken]
         X[going] = edited[taken]
