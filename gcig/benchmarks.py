@@ -50,9 +50,9 @@ def fresh_windows(
     "Windows that no network has seen"
     return one_hot([random_sequence(length, list(CLASSES.values())[i % 2], seed=(seed, i)) for i in range(n)])
 
-# %% ../nbs/20_benchmarks.ipynb #8846649b
+# %% ../nbs/20_benchmarks.ipynb #28c0a585
 SIZES = {quick: {what: pair[quick] for what, pair in dict(
-    windows=(400, 20), limit=(1e-3, 1e-2), repeats=(3, 2), growth=((100, 1000, 10_000), (10, 50)), promised=(10, 10), edited=(256, 4), one_by_one=(6, 2)).items()}
+    windows=(400, 20), limit=(1e-3, 1e-2), repeats=(3, 2), growth=((100, 1000, 10_000), (10, 50)), promised=(10, 10), edited=(256, 4), one_by_one=(12, 2)).items()}
     for quick in (False, True)}
 
 # %% ../nbs/20_benchmarks.ipynb #47dad73b
