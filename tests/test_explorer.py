@@ -161,4 +161,5 @@ def test_live_slider_in_jupyterlab(page, lab):
     expect(page.locator(".gcig-explorer .words")).to_contain_text("Edit 10 of 20")
     typed.fill("ACGTA"*10)
     typed.press("Enter")
+    handle.press("Home")
     expect(page.locator(".gcig-explorer [data-view=logo] svg")).to_have_attribute("aria-label", re.compile("ACGTA"*10), timeout=60_000)
