@@ -21,7 +21,7 @@ from torch import nn
 from .attribution import integrated_gradients
 from .encoding import one_hot
 from .model import check_model
-from .mutation import DIRECTIONS, RULES, Trajectory, mutate
+from .mutation import DIRECTIONS, RULES, mutate
 from .plots import CLASS_COLOURS, COLOURS
 from .sequences import check_whole, replacing
 

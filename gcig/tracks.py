@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/09_tracks.ipynb #500663ae
+# %% ../nbs/09_tracks.ipynb #7b248fdb
 from .attribution import integrated_gradients
 from .encoding import AMBIGUOUS, CODE_TABLES, letter_codes
 from .model import check_model, predict
-from .sequences import LETTERS, check_whole, replacing, window_starts
+from .sequences import check_whole, replacing, window_starts
 
 # %% ../nbs/09_tracks.ipynb #3e908c0e
 POLICIES = (*AMBIGUOUS, "skip")
@@ -38,7 +38,7 @@ def _pieces(records, maxlen, step, ambiguous, batch):
         starts = _usable(codes, window_starts(len(sequence), maxlen, step), maxlen, ambiguous)
         for i in range(0, max(len(starts), 1), batch): yield number, name, codes, starts[i:i+batch]
 
-# %% ../nbs/09_tracks.ipynb #404c8f66
+# %% ../nbs/09_tracks.ipynb #0b475b83
 def window_batches(
     records, # iterator of (name, sequence), as from `read_sequences`
     maxlen:int=50, # letters in a window, at least 1
@@ -54,15 +54,17 @@ def window_batches(
 def _batches(records, maxlen, step, ambiguous, batch):
     table = CODE_TABLES["zero" if ambiguous == "skip" else ambiguous]
     offsets, places, codes, room = torch.arange(maxlen), [], [], batch
-    def full(): return places, table[torch.cat(codes).long()].transpose(1, 2).contiguous()
+    def encoded(): return table[torch.cat(codes).long()].transpose(1, 2).contiguous()
     for number, name, letters, starts in _pieces(records, maxlen, step, ambiguous, batch):
-        while len(starts) > room:
-            places.append((number, name, len(letters), starts[:room])); codes.append(letters[torch.from_numpy(starts[:room])[:, None] + offsets])
-            yield full()
-            starts, places, codes, room = starts[room:], [], [], batch
-        places.append((number, name, len(letters), starts)); codes.append(letters[torch.from_numpy(starts)[:, None] + offsets])
-        room -= len(starts)
-    if places: yield full()
+        while True:
+            here, starts = starts[:room], starts[room:]
+            places.append((number, name, len(letters), here))
+            codes.append(letters[torch.from_numpy(here)[:, None] + offsets])
+            room -= len(here)
+            if not len(starts): break
+            yield places, encoded()
+            places, codes, room = [], [], batch
+    if places: yield places, encoded()
 
 # %% ../nbs/09_tracks.ipynb #528d7086
 def predict_records(

@@ -2,9 +2,9 @@
 
 All notebooks are executed from fresh kernels, on copies, two at a time. The benchmarks take their small
 sample, as in the tests, and their page says so; `--full` measures everything, alone on the machine,
-which takes some four minutes more. `--stored` executes nothing and takes the stored outputs. nbdev processes the copies, then Quarto renders them where it is on the PATH, and
-smalldocs elsewhere, from the same `_quarto.yml` and to the same addresses. No page loads anything from
-another host.
+which takes some four minutes more. `--stored` executes nothing and takes the stored outputs. nbdev
+processes the copies, then Quarto renders them where it is on the PATH, and smalldocs elsewhere, from the
+same `_quarto.yml` and to the same addresses. No page loads anything from another host.
 """
 import json
 import os
@@ -18,6 +18,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+from nbdev.config import get_config
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +77,6 @@ def with_mathml(source):
 
 def provenance(name, executed):
     "The last lines of a page: when and with what its outputs were made, and where its notebook is"
-    from nbdev.config import get_config
     versions = ", ".join(f"{p} {version(p)}" for p in PACKAGES)
     made = f"Outputs of {date.today():%d %B %Y}, with Python {sys.version.split()[0]}, {versions}" if executed else "Outputs as they are stored in the notebook"
     source = f"{get_config().git_url}/blob/{get_config().branch}/nbs/{name}.ipynb"
@@ -85,7 +85,7 @@ def provenance(name, executed):
 
 def prepare(executed, full, mathml):
     "Rename the processed pages and mend their links; add where the outputs are from"
-    pages, home = STAGE / "_proc", f"{read_setting('doc_host')}{read_setting('doc_baseurl')}/"
+    pages, home = STAGE / "_proc", f"{get_config().doc_host}{get_config().doc_baseurl}/"
     for path in sorted(pages.glob("*.ipynb")):
         nb = json.loads(plain_names(path.read_text(encoding="utf-8")).replace(home, ""))
         for cell in nb["cells"]:
@@ -97,11 +97,6 @@ def prepare(executed, full, mathml):
         path.unlink()
         (pages / plain_names(path.name)).write_text(json.dumps(nb), encoding="utf-8")
     for path in (STAGE / "_quarto.yml", pages / "nbdev.yml"): path.write_text(plain_names(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def read_setting(name):
-    from nbdev.config import get_config
-    return get_config()[name]
 
 
 NUMBERED = """
