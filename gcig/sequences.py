@@ -7,16 +7,18 @@ __all__ = ['LETTERS', 'HIGH_GC', 'EQUAL_DIST', 'IUPAC', 'check_whole', 'random_s
            'gc_content', 'window_starts', 'windows', 'log_likelihood_ratio', 'true_confidence', 'best_accuracy',
            'replacing', 'write_fasta', 'read_sequences']
 
-# %% ../nbs/00_sequences.ipynb #ee2bf2a3
+# %% ../nbs/00_sequences.ipynb #ec5c516a
 import os
+import sys
 from contextlib import contextmanager
 from math import lgamma
 from operator import index
 from pathlib import Path
 
-# %% ../nbs/00_sequences.ipynb #fac98b09
+# %% ../nbs/00_sequences.ipynb #41aec2ba
 import dnaio
 import numpy as np
+from xopen import xopen
 
 # %% ../nbs/00_sequences.ipynb #4aca1dd8
 def check_whole(
@@ -163,21 +165,25 @@ def best_accuracy(
         return ways + counts @ logs
     return float(np.exp(np.maximum(log_chance(p), log_chance(q))).sum() / 2)
 
-# %% ../nbs/00_sequences.ipynb #478199ea
+# %% ../nbs/00_sequences.ipynb #4496c0fe
 @contextmanager
 def replacing(
     path, # file to write; its folder must exist
 ):
-    "Give a temporary path beside `path`; rename it to `path` at the end, or remove it after an error"
+    "Give a temporary path beside `path`; rename it to `path` at the end, or remove it after an error; a full disk or a missing permission is an error that names `path`"
     path = Path(path)
     if not path.parent.is_dir(): raise FileNotFoundError(f"path: the folder {path.parent} does not exist")
     if path.is_dir(): raise ValueError(f"path must be a file, but {path} is a folder")
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    special, target = path.exists() and not path.is_file(), Path(os.path.realpath(path))
+    temporary = path if special else target.with_name(f".partial-{os.getpid()}-{target.name}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        if not special: os.replace(temporary, target)
+    except OSError as e:
+        if isinstance(e, BrokenPipeError) or e.errno is None or e.filename not in (None, str(temporary), temporary): raise
+        raise OSError(e.errno, f"path: {path} cannot be written: {e.strerror}") from e
     finally:
-        temporary.unlink(missing_ok=True)
+        if not special: temporary.unlink(missing_ok=True)
 
 # %% ../nbs/00_sequences.ipynb #cf4b225b
 def write_fasta(
@@ -197,31 +203,32 @@ def write_fasta(
                 out.write(name, sequence)
         if not count: raise ValueError("records must hold at least one (name, sequence) pair")
 
-# %% ../nbs/00_sequences.ipynb #a70e5fd2
+# %% ../nbs/00_sequences.ipynb #9e6985b3
 def _records(path):
     "Yield (name, sequence) from a file; what the readers and decompressors raise becomes one kind of error"
-    reader, count = None, 0
+    reader, count, name = None, 0, "standard input" if path == "-" else path
     try:
         while True:
             try:
-                reader = reader or iter(dnaio.open(path))
+                reader = reader or iter(dnaio.open(xopen(sys.stdin.buffer, "rb") if path == "-" else path))
                 record = next(reader)
             except StopIteration: break
             except Exception as e:
                 reason = next(iter(str(e).splitlines()), type(e).__name__)
-                raise ValueError(f"path: {path} cannot be read as FASTA or FASTQ beyond record {count}: {reason}") from e
+                raise ValueError(f"path: {name} cannot be read as FASTA or FASTQ beyond record {count}: {reason}") from e
             count += 1
-            check_letters(record.sequence, f"path: {path}: record {record.name!r}")
+            check_letters(record.sequence, f"path: {name}: record {record.name!r}")
             yield record.name, record.sequence
     finally:
         if hasattr(reader, "close"): reader.close()
-    if not count: raise ValueError(f"path: {path} holds no sequence: a FASTA or FASTQ file with at least one record is needed")
+    if not count: raise ValueError(f"path: {name} holds no sequence: a FASTA or FASTQ file with at least one record is needed")
 
-# %% ../nbs/00_sequences.ipynb #36673413
+# %% ../nbs/00_sequences.ipynb #9fa8b0be
 def read_sequences(
-    path, # FASTA or FASTQ file, plain or compressed (gzip, bzip2, xz, zstandard)
+    path, # FASTA or FASTQ file, plain or compressed (gzip, bzip2, xz, zstandard); "-" reads standard input
 ): # iterator of (name, sequence): the header line and the letters as they stand
     "Read sequences one by one; raises `FileNotFoundError`, or `ValueError` for what is no sequence file"
+    if path == "-": return _records(path)
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f"path: {path} does not exist")
     if path.is_dir(): raise ValueError(f"path must be a sequence file, but {path} is a folder")
