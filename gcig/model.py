@@ -239,7 +239,7 @@ def check_logits(
         raise ValueError(f"model must map {n} sequences to a tensor of shape ({n}, C), but returned {shape}")
     if not torch.isfinite(logits).all(): raise ValueError("model must return finite numbers, but its output holds NaN or infinity")
 
-# %% ../nbs/02_model.ipynb #5474390b
+# %% ../nbs/02_model.ipynb #ce904e29
 def progress(
     iterable=None, # what to go through, or None to call `update` by hand
     **kwargs, # arguments of `tqdm`, such as total, desc and unit
@@ -247,7 +247,7 @@ def progress(
     "A progress bar that appears after two seconds, and only in a terminal or a notebook, and not for a single step"
     single = hasattr(iterable, "__len__") and len(iterable) < 2
     watched = not single and (sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook))
-    return tqdm(iterable, **{"delay": 2, "disable": not watched, "dynamic_ncols": True} | kwargs)
+    return tqdm(iterable, **{"delay": 2, "disable": not watched, "dynamic_ncols": True, "leave": None} | kwargs)
 
 # %% ../nbs/02_model.ipynb #25fa35d4
 def predict(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'CLASS_COLOURS', 'DIVERGING', 'STYLE', 'HEATMAP_ROWS', 'plot_history', 'plot_heatmap', 'plot_logo',
-           'plot_confidence']
+           'plot_confidence', 'plot_track']
 
 # %% ../nbs/05_plots.ipynb #ee482b84
 from contextlib import contextmanager
@@ -150,4 +150,28 @@ def plot_confidence(
         ax.set(xlabel="edits", ylabel="confidence", ylim=(-.03, 1.03), title=title)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if truth is not None or len(c) > 1: ax.legend(loc="best")
+    return ax
+
+# %% ../nbs/05_plots.ipynb #750f24c5
+def plot_track(
+    position, # (n,) where each value is, ascending
+    value, # (n,) the values; NaN where there is none
+    ylabel:str="score", # what the values are
+    title:str="", # above the plot
+    bins:int=1000, # most points that are drawn
+    ax=None, # axes to draw on; None makes a figure
+): # the axes
+    "Draw values along a sequence; raises `ValueError` for a bad shape"
+    x, y = np.asarray(position, dtype=float), np.asarray(value, dtype=float)
+    if x.ndim != 1 or x.shape != y.shape or not len(x): raise ValueError(f"position and value must be two lists of one length, but have shapes {x.shape} and {y.shape}")
+    with _styled():
+        ax = _axes(ax, (10, 2))
+        if len(x) > bins:
+            groups = pd.DataFrame(dict(x=x, y=y)).groupby(np.arange(len(x)) * bins // len(x))
+            x, low, high, y = groups.x.mean().values, groups.y.min().values, groups.y.max().values, groups.y.mean().values
+            ax.fill_between(x, low, high, color="#bbbbbb", lw=0)
+        ax.axhline(0, color="#888888", lw=.8)
+        ax.plot(x, y, color="black", lw=1)
+        ax.set(xlabel="position", ylabel=ylabel, title=title, xlim=(x[0], x[-1]) if len(x) > 1 else None)
+        ax.xaxis.set_major_formatter("{x:,.0f}")
     return ax
