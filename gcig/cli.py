@@ -395,9 +395,9 @@ def _check_fresh(out, resume, force):
         raise ValueError(f"--out: {state} holds an earlier training; go on with it by --resume, or start afresh by --force")
     return state
 
-# %% ../nbs/08_cli.ipynb #f1a770b6
-@app.command()
-def train(
+# %% ../nbs/08_cli.ipynb #29b1ac0c
+@app.command("train")
+def _train_files(
     classes:list[Path]=app_train["classes"], out:Path=app_train["out"], valid:list[Path]=app_train["valid"],
     valid_share:float=app_train["valid_share"], labels:str=app_train["labels"],
     maxlen:int=typer.Option(50, help="Letters in a window."),
@@ -472,9 +472,9 @@ def _own_windows(net, records, step, ambiguous):
     "Arguments of `gcig.tracks` for the network `net`"
     return dict(records=records, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
 
-# %% ../nbs/08_cli.ipynb #e10bd320
-@app.command()
-def predict(
+# %% ../nbs/08_cli.ipynb #aa798a58
+@app.command("predict")
+def _predict_files(
     model:str=MODEL, sequences:str=SEQUENCES,
     out:Path=typer.Option(..., "--out", "-o", help="Table to write: .tsv, .csv or .parquet; - for standard output."),
     step:int=STEP, ambiguous:str=AMBIGUOUS,
@@ -501,9 +501,9 @@ def _kept_first(tables, kept):
             if row.record in kept or len(kept) < MOST_PANELS: kept.setdefault(row.record, []).append(row)
         yield table
 
-# %% ../nbs/08_cli.ipynb #384d54a7
-@app.command()
-def attribute(
+# %% ../nbs/08_cli.ipynb #bb51bce9
+@app.command("attribute")
+def _attribute_files(
     model:str=MODEL, sequences:str=SEQUENCES,
     out:Path=typer.Option(..., "--out", "-o", help="Track to write: .bedgraph, .bw, .tsv or .npz; - for bedGraph on standard output."),
     target:str=TARGET, step:int=typer.Option(25, help="Letters from one window's start to the next."),
@@ -534,9 +534,9 @@ def _kept_tracks(tracks, kept):
         if len(kept) < MOST_PANELS: kept.append(track)
         yield track
 
-# %% ../nbs/08_cli.ipynb #1843b417
-@app.command()
-def mutate(
+# %% ../nbs/08_cli.ipynb #86493765
+@app.command("mutate")
+def _mutate_files(
     model:str=MODEL, sequences:str=SEQUENCES,
     out:Path=typer.Option(..., "--out", "-o", help="Table of the edits to write: .tsv, .csv or .parquet; - for standard output."),
     target:str=TARGET, direction:str=typer.Option("increase", help="Where the class's probability is to go: increase or decrease."),
