@@ -326,13 +326,28 @@ def _check_output(option, path, endings=None, stdout=False):
 
 PLOTS = (".png", ".svg", ".pdf")
 
-# %% ../nbs/08_cli.ipynb #00fdafcf
+# %% ../nbs/08_cli.ipynb #4f34fc45
 def _target(net, text):
     "Number of the class that `text` names or numbers"
     classes = net.config["dense"][-1]
     if net.labels and text in net.labels: return net.labels.index(text)
     if text.isdecimal() and int(text) < classes: return int(text)
     raise ValueError(f"--target must be {', '.join(net.labels or [])}{' or ' if net.labels else ''}a number from 0 to {classes - 1}, but is {text!r}")
+
+def _baseline(text, sequences):
+    "The baseline that `text` names or gives as frequencies; those of the file are counted before anything else"
+    from gcig.encoding import letter_frequencies
+    from gcig.sequences import read_sequences
+    if text == "background":
+        if sequences == "-": raise ValueError("--baseline background must count the letters first, which standard input does not allow; give four frequencies")
+        return letter_frequencies(s for _, s in read_sequences(sequences))
+    if "," not in text: return text
+    from torch import tensor
+    try: shares = [float(number) for number in text.split(",")]
+    except ValueError: shares = []
+    if len(shares) != 4 or min(shares) < 0 or not .99 < sum(shares) < 1.01:
+        raise ValueError(f"--baseline must be a name or four frequencies that sum to 1, as in 0.3,0.2,0.2,0.3, but is {text!r}")
+    return tensor(shares)
 
 class _Records:
     "The records of a file as they go by, counted"
@@ -395,14 +410,14 @@ def _check_fresh(out, resume, force):
         raise ValueError(f"--out: {state} holds an earlier training; go on with it by --resume, or start afresh by --force")
     return state
 
-# %% ../nbs/08_cli.ipynb #29b1ac0c
+# %% ../nbs/08_cli.ipynb #c08cc046
 @app.command("train")
 def _train_files(
     classes:list[Path]=app_train["classes"], out:Path=app_train["out"], valid:list[Path]=app_train["valid"],
     valid_share:float=app_train["valid_share"], labels:str=app_train["labels"],
     maxlen:int=typer.Option(50, help="Letters in a window."),
     step:int=typer.Option(50, help="Letters from one window's start to the next."),
-    ambiguous:str=typer.Option("zero", help="Letters other than A, C, G, T, U: zero, uniform or error."),
+    ambiguous:str=typer.Option("zero", help="Letters other than A, C, G, T, U: zero, uniform, error, or skip the windows that hold one."),
     offsets:str=typer.Option("grid", help="Windows to train on: those of the grid, or from random places."),
     balance:bool=typer.Option(True, help="The same number of windows of each class in a batch, or as the files have them."),
     filters:str=typer.Option("8,16", help="Filters of each convolution."), kernel_size:str=typer.Option("8,8", help="Width of each convolution."),
@@ -458,13 +473,13 @@ def _plot_history(path, history):
     from gcig.plots import plot_history
     _save_figure(path, plot_history(history))
 
-# %% ../nbs/08_cli.ipynb #aa883180
+# %% ../nbs/08_cli.ipynb #d8e1f59c
 MODEL = typer.Argument(..., metavar="MODEL", help="File of a network, such as `gcig train` writes.")
 SEQUENCES = typer.Argument(..., metavar="SEQUENCES", help="FASTA or FASTQ file, plain or compressed; - for standard input.")
 AMBIGUOUS = typer.Option("zero", help="Letters other than A, C, G, T, U: zero, uniform, error, or skip the window.")
 TARGET = typer.Option("0", help="Class to explain: its name, or its number from 0.")
 STEP = typer.Option(50, help="Letters from one window's start to the next.")
-BASELINE = typer.Option("zeros", help="Where paths start: zeros, uniform, background, shuffle or dinucleotide_shuffle.")
+BASELINE = typer.Option("zeros", help="Where paths start: zeros, uniform, background (the letter frequencies of the file), shuffle, dinucleotide_shuffle, or four frequencies of A, C, G, T with commas between.")
 OUTPUT = typer.Option("probability", help="What is explained: probability, logit or log_odds.")
 SEED = typer.Option(0, help="Seed of what is drawn.")
 
@@ -501,7 +516,7 @@ def _kept_first(tables, kept):
             if row.record in kept or len(kept) < MOST_PANELS: kept.setdefault(row.record, []).append(row)
         yield table
 
-# %% ../nbs/08_cli.ipynb #bb51bce9
+# %% ../nbs/08_cli.ipynb #db306466
 @app.command("attribute")
 def _attribute_files(
     model:str=MODEL, sequences:str=SEQUENCES,
@@ -521,8 +536,8 @@ def _attribute_files(
     from gcig.tracks import attribute_records, check_track_file, write_tracks
     check_track_file(str(out), "--out")
     net, kept = load_model(model), []
-    number, records = _target(net, target), _Records(sequences)
-    settings = dict(baseline=baseline, output=output, n_baselines=n_baselines, method=method, rtol=rtol, atol=atol, n_steps=n_steps, seed=seed)
+    number, start, records = _target(net, target), _baseline(baseline, sequences), _Records(sequences)
+    settings = dict(baseline=start, output=output, n_baselines=n_baselines, method=method, rtol=rtol, atol=atol, n_steps=n_steps, seed=seed)
     tracks = attribute_records(net, target=number, **settings, **_own_windows(net, records, step, ambiguous))
     write_tracks(str(out), _kept_tracks(tracks, kept) if plot else tracks)
     if plot: _save_panels(plot, [(name, range(1, len(track) + 1), track) for name, track in kept], f"score for {net.labels[number] if net.labels else f'class {number}'}")
@@ -534,7 +549,7 @@ def _kept_tracks(tracks, kept):
         if len(kept) < MOST_PANELS: kept.append(track)
         yield track
 
-# %% ../nbs/08_cli.ipynb #86493765
+# %% ../nbs/08_cli.ipynb #4ca9c188
 @app.command("mutate")
 def _mutate_files(
     model:str=MODEL, sequences:str=SEQUENCES,
@@ -561,7 +576,7 @@ def _mutate_files(
     check_table_file(str(out), "--out")
     net, states, curves = load_model(model), [], []
     settings = dict(rule=rule, n_iterations=iterations, no_return=no_return, protected=places, stop_at=stop_at, only_improving=only_improving,
-                    n_candidates=candidates, baseline=baseline, seed=seed)
+                    n_candidates=candidates, baseline=_baseline(baseline, sequences), seed=seed)
     records, number = _Records(sequences), _target(net, target)
     found = mutate_records(net, target=number, direction=direction, **settings, **_own_windows(net, records, step, ambiguous))
     write_table(str(out), _kept_edits(found, states if fasta else None, curves if plot else None))

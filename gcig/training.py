@@ -22,8 +22,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/03_training.ipynb #c7c1ad3e
-from .encoding import AMBIGUOUS, CODE_TABLES, letter_codes
+# %% ../nbs/03_training.ipynb #3d6b719c
+from .encoding import CODE_TABLES, POLICIES, is_clear, letter_codes
 from .model import (CNNLSTM, check_labels, check_logits, check_model, evaluating, load_arrays, model_device, progress, save_arrays,
                         save_model, to_model, torch_generator)
 from .sequences import check_whole, read_sequences, replacing
@@ -43,20 +43,27 @@ def sequence_files(
     if not files: raise ValueError(f"paths: the folder {path} holds no FASTA or FASTQ file (.fasta, .fa, .fna, .fastq, .fq, plain or compressed)")
     return files
 
-# %% ../nbs/03_training.ipynb #41ece73a
+# %% ../nbs/03_training.ipynb #0b9f7117
 def _check_windows(maxlen, step, ambiguous):
     "Raise for windows that cannot be cut"
-    if ambiguous not in AMBIGUOUS: raise ValueError(f"ambiguous must be one of {AMBIGUOUS}, but got {ambiguous!r}")
+    if ambiguous not in POLICIES: raise ValueError(f"ambiguous must be one of {', '.join(map(repr, POLICIES))}, but got {ambiguous!r}")
     return check_whole("maxlen", maxlen), check_whole("step", step)
 
+def _stretches(codes, ambiguous):
+    "The codes of a sequence in one piece, or, to skip windows with ambiguous letters, in the pieces between those"
+    if ambiguous != "skip": return [codes]
+    clear = np.r_[False, is_clear(codes), False]
+    return [codes[start:end] for start, end in np.flatnonzero(clear[1:] != clear[:-1]).reshape(-1, 2)]
+
 def _encode_classes(sequences, ambiguous):
-    "All letters as one tensor of bytes, where each sequence begins and ends in it, and the number of its class"
+    "All letters as one tensor of bytes, where each stretch begins and ends in it, and the number of its class"
     codes, spans, owner, end = [], [], [], 0
     for c, (label, texts) in enumerate(sequences.items()):
         for i, s in enumerate(texts, 1):
-            codes.append(letter_codes(s, ambiguous, f"class {label!r}, sequence {i},"))
-            spans.append((end, end := end + len(s)))
-            owner.append(c)
+            for stretch in _stretches(letter_codes(s, ambiguous, f"class {label!r}, sequence {i},"), ambiguous):
+                codes.append(stretch)
+                spans.append((end, end := end + len(stretch)))
+                owner.append(c)
     return torch.cat(codes) if codes else torch.empty(0, dtype=torch.uint8), torch.tensor(spans, dtype=torch.long).view(-1, 2), torch.tensor(owner, dtype=torch.long)
 
 # %% ../nbs/03_training.ipynb #63b74954
@@ -69,14 +76,14 @@ def _window_starts(spans, counts, step):
     inside = torch.arange(counts.sum()) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     return spans[:, 0].repeat_interleave(counts) + step * inside
 
-# %% ../nbs/03_training.ipynb #f6ec7a3e
+# %% ../nbs/03_training.ipynb #e2a6252f
 class ClassWindows:
     "Windows of two or more classes, to draw batches from; keeps one byte a letter"
     def __init__(self,
         sequences:dict, # class label to its sequences, each a string of nucleotide codes
         maxlen:int=50, # letters in a window
         step:int=50, # letters from one window's start to the next
-        ambiguous:str="zero", # codes other than A, C, G, T, U: "zero", "uniform" or "error"
+        ambiguous:str="zero", # codes other than A, C, G, T, U: "zero", "uniform", "error", or "skip" the windows that hold one
     ):
         if not isinstance(sequences, dict): raise TypeError(f"sequences must map each class to its sequences, but is a {type(sequences).__name__}")
         if len(sequences) < 2: raise ValueError(f"sequences must hold at least two classes, but hold {len(sequences)}")
@@ -96,7 +103,8 @@ class ClassWindows:
         self._starts, self._ends = _window_starts(spans, on_grid, self.step), anywhere.cumsum(0)
         for c, n in enumerate(self.counts):
             longest = max(spans.diff()[owner == c, 0].tolist(), default=0)
-            if not n: raise ValueError(f"maxlen {self.maxlen} is longer than every sequence of class {self.labels[c]!r}: its longest has {longest} letters")
+            where = "stretch without ambiguous letters" if self.ambiguous == "skip" else "sequence"
+            if not n: raise ValueError(f"maxlen {self.maxlen} is longer than every {where} of class {self.labels[c]!r}: its longest has {longest} letters")
 
     @classmethod
     def from_folders(cls,

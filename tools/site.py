@@ -27,7 +27,7 @@ OUT = Path(sys.argv[sys.argv.index("--out") + 1]).absolute() if "--out" in sys.a
 PACKAGES = ("gcig", "torch", "captum", "numpy", "pandas", "matplotlib")
 BENCHMARKS = "20_benchmarks"
 SAMPLE = "> These figures are of a small sample, taken in passing while the site was built. `make site FULL=1` measures everything.\n"
-LONGEST_FIRST = ("11_what_the_recipe_gets_wrong", "12_known_truth", "06_mutation", "04_attribution")
+LONGEST_FIRST = ("11_what_the_recipe_gets_wrong", "12_known_truth", "06_mutation", "04_attribution", "13_your_own_data")
 NBDEV = """
 import nbdev.quarto as q
 from nbdev.doclinks import _build_modidx
