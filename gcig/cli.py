@@ -293,23 +293,22 @@ def tutorial(
     print(f"confidence for the example {m['example']['prediction']:.3f}, right {m['example']['right_confidence']:.3f}\n")
     for name, what in MADE.items(): print(f"{out/name}  ({what})")
 
-# %% ../nbs/08_cli.ipynb #69ffcea0
+# %% ../nbs/08_cli.ipynb #c0e35eed
 @app.command()
 def benchmark(
     quick:bool=typer.Option(False, "--quick", help="A small sample of everything, under a minute."),
     path:Path=typer.Option(None, "--json", help="File to keep all figures in."),
 ):
     "Measure speed, memory and errors on this machine, side by side with captum."
-    if path and (path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise ValueError(f"--json must be a file in a folder that can be written to, but got {path}")
     import json
+    from gcig.sequences import check_file, replacing
+    if path: check_file(path, "--json")
     from gcig.benchmarks import run_benchmarks
-    from gcig.sequences import replacing
     found = run_benchmarks(quick)
     if path:
         with replacing(path) as temporary: temporary.write_text(json.dumps(found, indent=1))
 
-# %% ../nbs/08_cli.ipynb #a75b8b77
+# %% ../nbs/08_cli.ipynb #f3f745b5
 def _numbers(option, text):
     "Whole numbers with commas between, as a tuple; an empty text is none"
     try: return tuple(int(n) for n in text.split(",") if n.strip())
@@ -319,14 +318,15 @@ def _check_output(option, path, endings=None, stdout=False):
     "Raise unless `path` is None, a file that can be written or, with `stdout`, a dash"
     if path is None or str(path) == "-" and stdout: return
     if str(path) == "-": raise ValueError(f"{option} must be a file, but is standard output")
-    if path.is_dir(): raise ValueError(f"{option} must be a file, but {path} is a folder")
-    if not path.parent.is_dir(): raise FileNotFoundError(f"{option}: the folder {path.parent} does not exist")
-    if not os.access(path if path.exists() else path.parent, os.W_OK): raise ValueError(f"{option}: {path} cannot be written to")
+    from gcig.sequences import check_file
+    check_file(path, option)
     if endings and path.suffix.lower() not in endings: raise ValueError(f"{option} must end in {', '.join(endings)}, but is {path}")
 
 PLOTS = (".png", ".svg", ".pdf")
 
-# %% ../nbs/08_cli.ipynb #4f34fc45
+# %% ../nbs/08_cli.ipynb #235a9e5d
+def _class_name(labels, number): return labels[number] if labels else f"class {number}"
+
 def _target(net, text):
     "Number of the class that `text` names or numbers"
     classes = net.config["dense"][-1]
@@ -367,18 +367,22 @@ def _done(out, records):
     "Say what was written, unless it went to standard output"
     if str(out) != "-": print(f"{out}  ({records})")
 
-# %% ../nbs/08_cli.ipynb #955ea693
+# %% ../nbs/08_cli.ipynb #489d6649
 MOST_PANELS = 8
+
+def _plots():
+    "`gcig.plots`, to draw into files only"
+    import matplotlib
+    matplotlib.use("Agg")
+    import gcig.plots
+    return gcig.plots
 
 def _save_panels(path, panels, ylabel):
     "Draw [(title, position, value)], one below the other"
-    import matplotlib
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from gcig.plots import STYLE, plot_track
-    with plt.rc_context(STYLE):
-        fig, axes = plt.subplots(len(panels), 1, figsize=(10, .4 + 1.9*len(panels)), layout="constrained", squeeze=False)
-        for ax, (title, position, value) in zip(axes[:, 0], panels): plot_track(position, value, ylabel, title, ax=ax)
+    plots = _plots()
+    with plots.plt.rc_context(plots.STYLE):
+        fig, axes = plots.plt.subplots(len(panels), 1, figsize=(10, .4 + 1.9*len(panels)), layout="constrained", squeeze=False)
+        for ax, (title, position, value) in zip(axes[:, 0], panels): plots.plot_track(position, value, ylabel, title, ax=ax)
         _save_figure(path, fig)
 
 def _save_figure(path, figure):
@@ -386,14 +390,7 @@ def _save_figure(path, figure):
     from gcig.sequences import replacing
     with replacing(path) as temporary: figure.savefig(temporary, format=path.suffix[1:].lower(), bbox_inches="tight")
 
-# %% ../nbs/08_cli.ipynb #acf3caa2
-app_train = dict(
-    classes=typer.Argument(..., metavar="CLASS...", help="Two or more: for each class a folder of FASTA or FASTQ files, or one such file."),
-    out=typer.Option(..., "--out", "-o", help="Network to write, usually .safetensors."),
-    valid=typer.Option(None, help="Folder or file to validate on; once for each class, in the same order."),
-    valid_share=typer.Option(.2, help="Without --valid: share of each class's letters that is kept for validation, from the end."),
-    labels=typer.Option(None, help="Names of the classes, with commas between; by default those of the folders."))
-
+# %% ../nbs/08_cli.ipynb #e97d3430
 def _class_windows(classes, valid, valid_share, labels, **kwargs):
     "Windows to train on and to validate on"
     from gcig.training import ClassWindows
@@ -410,11 +407,14 @@ def _check_fresh(out, resume, force):
         raise ValueError(f"--out: {state} holds an earlier training; go on with it by --resume, or start afresh by --force")
     return state
 
-# %% ../nbs/08_cli.ipynb #c08cc046
+# %% ../nbs/08_cli.ipynb #9e97a253
 @app.command("train")
 def _train_files(
-    classes:list[Path]=app_train["classes"], out:Path=app_train["out"], valid:list[Path]=app_train["valid"],
-    valid_share:float=app_train["valid_share"], labels:str=app_train["labels"],
+    classes:list[Path]=typer.Argument(..., metavar="CLASS...", help="Two or more: for each class a folder of FASTA or FASTQ files, or one such file."),
+    out:Path=typer.Option(..., "--out", "-o", help="Network to write, usually .safetensors."),
+    valid:list[Path]=typer.Option(None, help="Folder or file to validate on; once for each class, in the same order."),
+    valid_share:float=typer.Option(.2, help="Without --valid: share of each class's letters that is kept for validation, from the end."),
+    labels:str=typer.Option(None, help="Names of the classes, with commas between; by default those of the folders."),
     maxlen:int=typer.Option(50, help="Letters in a window."),
     step:int=typer.Option(50, help="Letters from one window's start to the next."),
     ambiguous:str=typer.Option("zero", help="Letters other than A, C, G, T, U: zero, uniform, error, or skip the windows that hold one."),
@@ -445,7 +445,7 @@ def _train_files(
     from gcig.training import class_metrics, fit
     if history: check_table_file(history, "--history")
     data = _class_windows(classes, valid, valid_share, labels, maxlen=maxlen, step=step, ambiguous=ambiguous)
-    print(*data, sep="\n")
+    print(f"training on    {data[0]}\nvalidating on  {data[1]}")
     net = CNNLSTM(maxlen, **sizes | dict(dense=(*sizes["dense"], len(classes))), seed=seed, labels=data[0].labels)
     done = fit(net, *data, epochs=epochs, batch_size=batch_size, steps_per_epoch=steps_per_epoch, lr=lr, seed=seed, shuffle=shuffle, offsets=offsets,
                balance=balance, patience=patience, keep=keep, state=state, resume=resume, after_epoch=_print_epoch)
@@ -454,9 +454,9 @@ def _train_files(
     print(f"\non the validation windows\n{found}\n\n{out}  ({count_parameters(net)[0]:,} parameters)\n{state}  (to go on with --resume)")
     if history: write_table(history, [done.table])
     if metrics: _write_metrics(metrics, found)
-    if plot: _plot_history(plot, done)
+    if plot: _save_figure(plot, _plots().plot_history(done))
 
-# %% ../nbs/08_cli.ipynb #6ca4cb31
+# %% ../nbs/08_cli.ipynb #99f9eae8
 def _print_epoch(history):
     print(f"epoch {len(history.loss)}   " + "   ".join(f"{name} {getattr(history, name)[-1]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy")), flush=True)
 
@@ -466,12 +466,6 @@ def _write_metrics(path, found):
     from gcig.sequences import replacing
     values = {name: v.to_dict("index") if hasattr(v, "to_dict") else v for name, v in asdict(found).items()}
     with replacing(path) as temporary: temporary.write_text(json.dumps(values | dict(versions=_versions()), indent=1))
-
-def _plot_history(path, history):
-    import matplotlib
-    matplotlib.use("Agg")
-    from gcig.plots import plot_history
-    _save_figure(path, plot_history(history))
 
 # %% ../nbs/08_cli.ipynb #d8e1f59c
 MODEL = typer.Argument(..., metavar="MODEL", help="File of a network, such as `gcig train` writes.")
@@ -487,7 +481,7 @@ def _own_windows(net, records, step, ambiguous):
     "Arguments of `gcig.tracks` for the network `net`"
     return dict(records=records, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
 
-# %% ../nbs/08_cli.ipynb #aa798a58
+# %% ../nbs/08_cli.ipynb #7171b249
 @app.command("predict")
 def _predict_files(
     model:str=MODEL, sequences:str=SEQUENCES,
@@ -506,17 +500,22 @@ def _predict_files(
     records = _Records(sequences)
     tables = predict_records(net, labels=names, **_own_windows(net, records, step, ambiguous))
     write_table(str(out), _kept_first(tables, kept) if plot else tables)
-    if plot: _save_panels(plot, [(name, [(r.start + r.end)/2 for r in rows], [r[4] for r in rows]) for name, rows in kept.items()], names[0] if names else "class 0")
+    if plot: _save_panels(plot, [(name, (rows.start + rows.end) / 2, rows.iloc[:, 3]) for name, rows in _joined(kept)], _class_name(names, 0))
     _done(out, records)
 
 def _kept_first(tables, kept):
     "Pass tables on, keeping in `kept` the rows of the first records"
     for table in tables:
-        for row in table.itertuples():
-            if row.record in kept or len(kept) < MOST_PANELS: kept.setdefault(row.record, []).append(row)
+        for name in table.record.unique()[:MOST_PANELS]:
+            if name in kept or len(kept) < MOST_PANELS: kept.setdefault(name, []).append(table[table.record == name])
         yield table
 
-# %% ../nbs/08_cli.ipynb #db306466
+def _joined(kept):
+    "Name and table of each record"
+    from pandas import concat
+    return [(name, concat(parts)) for name, parts in kept.items()]
+
+# %% ../nbs/08_cli.ipynb #99e85945
 @app.command("attribute")
 def _attribute_files(
     model:str=MODEL, sequences:str=SEQUENCES,
@@ -540,7 +539,7 @@ def _attribute_files(
     settings = dict(baseline=start, output=output, n_baselines=n_baselines, method=method, rtol=rtol, atol=atol, n_steps=n_steps, seed=seed)
     tracks = attribute_records(net, target=number, **settings, **_own_windows(net, records, step, ambiguous))
     write_tracks(str(out), _kept_tracks(tracks, kept) if plot else tracks)
-    if plot: _save_panels(plot, [(name, range(1, len(track) + 1), track) for name, track in kept], f"score for {net.labels[number] if net.labels else f'class {number}'}")
+    if plot: _save_panels(plot, [(name, range(1, len(track) + 1), track) for name, track in kept], f"score for {_class_name(net.labels, number)}")
     _done(out, records)
 
 def _kept_tracks(tracks, kept):
@@ -549,7 +548,7 @@ def _kept_tracks(tracks, kept):
         if len(kept) < MOST_PANELS: kept.append(track)
         yield track
 
-# %% ../nbs/08_cli.ipynb #4ca9c188
+# %% ../nbs/08_cli.ipynb #a03ca430
 @app.command("mutate")
 def _mutate_files(
     model:str=MODEL, sequences:str=SEQUENCES,
@@ -581,22 +580,18 @@ def _mutate_files(
     found = mutate_records(net, target=number, direction=direction, **settings, **_own_windows(net, records, step, ambiguous))
     write_table(str(out), _kept_edits(found, states if fasta else None, curves if plot else None))
     if fasta: write_fasta(fasta, states)
-    if plot: _plot_curves(plot, curves, iterations, f"{direction} {net.labels[number] if net.labels else f'class {number}'}, rule {rule}")
+    if plot:
+        drawn = [c + c[-1:] * (iterations + 1 - len(c)) for c in curves]
+        _save_figure(plot, _plots().plot_confidence(drawn, title=f"{direction} {_class_name(net.labels, number)}, rule {rule}").figure)
     _done(out, records)
 
-# %% ../nbs/08_cli.ipynb #712a10b8
+# %% ../nbs/08_cli.ipynb #b7ffec56
 def _kept_edits(found, states, curves):
     "Pass tables of edits on, keeping states and confidences where they are wanted"
     for table, sequences in found:
         if states is not None: states += sequences
         if curves is not None: curves += [c.tolist() for _, c in table.groupby((table.iteration == 0).cumsum()).confidence]
         yield table
-
-def _plot_curves(path, curves, iterations, title):
-    import matplotlib
-    matplotlib.use("Agg")
-    from gcig.plots import plot_confidence
-    _save_figure(path, plot_confidence([c + c[-1:] * (iterations + 1 - len(c)) for c in curves], title=title).figure)
 
 # %% ../nbs/08_cli.ipynb #7eadc800
 def main(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LETTERS', 'HIGH_GC', 'EQUAL_DIST', 'IUPAC', 'check_whole', 'random_sequence', 'shuffled', 'check_letters',
            'gc_content', 'window_starts', 'windows', 'log_likelihood_ratio', 'true_confidence', 'best_accuracy',
-           'replacing', 'write_fasta', 'read_sequences']
+           'check_file', 'replacing', 'write_fasta', 'read_sequences']
 
 # %% ../nbs/00_sequences.ipynb #ec5c516a
 import os
@@ -165,15 +165,26 @@ def best_accuracy(
         return ways + counts @ logs
     return float(np.exp(np.maximum(log_chance(p), log_chance(q))).sum() / 2)
 
-# %% ../nbs/00_sequences.ipynb #4496c0fe
+# %% ../nbs/00_sequences.ipynb #f8f6652c
+def check_file(
+    path, # file to write
+    name:str="path", # what to call it in an error
+)->None:
+    "Raise `FileNotFoundError`, `ValueError` or `PermissionError` unless a file can be written there; before long work"
+    path = Path(path)
+    if not path.parent.is_dir(): raise FileNotFoundError(f"{name}: the folder {path.parent} does not exist")
+    if path.is_dir(): raise ValueError(f"{name} must be a file, but {path} is a folder")
+    places = {path} if path.exists() else set()
+    if not places or path.is_file(): places.add(Path(os.path.realpath(path)).parent)
+    if not all(os.access(p, os.W_OK) for p in places): raise PermissionError(f"{name}: {path} cannot be written to")
+
+# %% ../nbs/00_sequences.ipynb #3ca2f91d
 @contextmanager
 def replacing(
     path, # file to write; its folder must exist
 ):
     "Give a temporary path beside `path`; rename it to `path` at the end, or remove it after an error; a full disk or a missing permission is an error that names `path`"
-    path = Path(path)
-    if not path.parent.is_dir(): raise FileNotFoundError(f"path: the folder {path.parent} does not exist")
-    if path.is_dir(): raise ValueError(f"path must be a file, but {path} is a folder")
+    check_file(path := Path(path))
     special, target = path.exists() and not path.is_file(), Path(os.path.realpath(path))
     temporary = path if special else target.with_name(f".partial-{os.getpid()}-{target.name}")
     try:

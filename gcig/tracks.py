@@ -6,9 +6,10 @@
 __all__ = ['TRACK_FORMATS', 'TABLE_FORMATS', 'window_batches', 'predict_records', 'attribute_records', 'mutate_records',
            'check_track_file', 'write_tracks', 'check_table_file', 'write_table']
 
-# %% ../nbs/09_tracks.ipynb #cc812524
+# %% ../nbs/09_tracks.ipynb #7e0f348e
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 # %% ../nbs/09_tracks.ipynb #a6dc2201
@@ -163,13 +164,24 @@ def _mutated(places, X, trajectory):
     states = [(f"{name}_{i}", s) for name, series in zip(names, trajectory.sequences) for i, s in enumerate(series)]
     return table[["record", "start", "end", "iteration", "position", "old", "new", "confidence"]], states
 
-# %% ../nbs/09_tracks.ipynb #45c2e9c2
+# %% ../nbs/09_tracks.ipynb #1a53680b
+BINARY = (".bw", ".npz", ".parquet")
+EXTRAS = {".bw": ("pybigtools", "bigwig", "bigWig"), ".parquet": ("pyarrow", "parquet", "Parquet")}
+
 def _ending(path, formats, name="path"):
-    "Which of the endings in `formats` the name of a file has"
+    "Which of the endings in `formats` the name of a file has; raises if the extra that it takes is missing"
     found = Path(str(path).lower().removesuffix(".gz")).suffix
     if found not in formats or found in BINARY and str(path).lower().endswith(".gz"):
         raise ValueError(f"{name} must end in {', '.join(formats)}, but is {Path(path).name}")
+    module, extra, what = EXTRAS.get(found, ("sys", "", ""))
+    if not find_spec(module): raise ValueError(f'{what} needs an extra: pip install "gcig[{extra}]"')
     return found
+
+def _write(path, formats, rows):
+    "Write `rows` in the format of the file's ending; on standard output in the first of the formats"
+    if path == "-": return next(iter(formats.values()))(path, rows)
+    ending = _ending(path, formats)
+    with replacing(path) as temporary: formats[ending](temporary, rows)
 
 @contextmanager
 def _text(path):
@@ -180,9 +192,7 @@ def _text(path):
     else:
         with xopen(path, "w") as out: yield out
 
-BINARY = (".bw", ".npz", ".parquet")
-
-# %% ../nbs/09_tracks.ipynb #a8ce35e0
+# %% ../nbs/09_tracks.ipynb #2844c4d8
 def _bedgraph(path, tracks):
     with _text(path) as out:
         for name, track in tracks:
@@ -199,18 +209,13 @@ def _tsv(path, tracks):
 def _npz(path, tracks):
     with open(path, "wb") as out: np.savez_compressed(out, **dict(tracks))
 
-def _extra(module, name, what):
-    "Import a module of an extra, or say in a sentence how to get it"
-    try: return __import__(module, fromlist=["x"])
-    except ImportError: raise ValueError(f'{what} needs an extra: pip install "gcig[{name}]"') from None
-
 def _bigwig(path, tracks):
-    kept = list(tracks)
-    out = _extra("pybigtools", "bigwig", "bigWig").open(str(path), "w")
+    import pybigtools
+    kept, out = list(tracks), pybigtools.open(str(path), "w")
     values = ((name, i, i + 1, float(v)) for name, track in sorted(kept) for i, v in enumerate(track) if v == v)
     out.write({name: len(track) for name, track in kept}, values)
 
-# %% ../nbs/09_tracks.ipynb #b0c5e3ae
+# %% ../nbs/09_tracks.ipynb #0068bfd4
 TRACK_FORMATS = {".bedgraph": _bedgraph, ".tsv": _tsv, ".npz": _npz, ".bw": _bigwig}
 
 def check_track_file(
@@ -218,16 +223,14 @@ def check_track_file(
     name:str="path", # what to call it in an error
 )->None:
     "Raise `ValueError` for an ending that no format has, or for an extra that is missing"
-    if path != "-" and _ending(path, TRACK_FORMATS, name) == ".bw": _extra("pybigtools", "bigwig", "bigWig")
+    if path != "-": _ending(path, TRACK_FORMATS, name)
 
 def write_tracks(
     path, # file to write: `.bedgraph`, `.tsv`, `.npz` or `.bw` (bigWig); "-" for bedGraph on standard output
     tracks, # iterator of (name, values), as from `attribute_records`
 )->None:
     "Write tracks; names end at the first space; raises `ValueError` for another ending, a name that comes twice or an extra that is missing, and then leaves no file"
-    check_track_file(path)
-    if path == "-": return _bedgraph(path, _named_once(tracks))
-    with replacing(path) as temporary: TRACK_FORMATS[_ending(path, TRACK_FORMATS)](temporary, _named_once(tracks))
+    _write(path, TRACK_FORMATS, _named_once(tracks))
 
 def _named_once(tracks):
     seen = set()
@@ -237,7 +240,7 @@ def _named_once(tracks):
         seen.add(short)
         yield short, track
 
-# %% ../nbs/09_tracks.ipynb #4fd28431
+# %% ../nbs/09_tracks.ipynb #39f9aa35
 def _text_table(separator):
     def write(path, tables):
         with _text(path) as out:
@@ -245,17 +248,18 @@ def _text_table(separator):
     return write
 
 def _parquet(path, tables):
-    pyarrow, writer = _extra("pyarrow.parquet", "parquet", "Parquet"), None
     from pyarrow import Table
+    from pyarrow.parquet import ParquetWriter
+    writer = None
     try:
         for table in tables:
             rows = Table.from_pandas(table, preserve_index=False)
-            writer = writer or pyarrow.ParquetWriter(path, rows.schema)
+            writer = writer or ParquetWriter(path, rows.schema)
             writer.write_table(rows.cast(writer.schema))
     finally:
         if writer: writer.close()
 
-# %% ../nbs/09_tracks.ipynb #4e76ab8e
+# %% ../nbs/09_tracks.ipynb #1313e01b
 TABLE_FORMATS = {".tsv": _text_table("\t"), ".csv": _text_table(","), ".parquet": _parquet}
 
 def check_table_file(
@@ -263,16 +267,14 @@ def check_table_file(
     name:str="path", # what to call it in an error
 )->None:
     "Raise `ValueError` for an ending that no format has, or for an extra that is missing"
-    if path != "-" and _ending(path, TABLE_FORMATS, name) == ".parquet": _extra("pyarrow.parquet", "parquet", "Parquet")
+    if path != "-": _ending(path, TABLE_FORMATS, name)
 
 def write_table(
     path, # file to write: `.tsv`, `.csv` or `.parquet`; "-" for tabs on standard output
     tables, # iterator of tables with the same columns, as from `predict_records`
 )->None:
     "Write tables below each other; raises `ValueError` for another ending, an extra that is missing, or no row at all, and then leaves no file"
-    check_table_file(path)
-    if path == "-": return TABLE_FORMATS[".tsv"](path, _some(tables))
-    with replacing(path) as temporary: TABLE_FORMATS[_ending(path, TABLE_FORMATS)](temporary, _some(tables))
+    _write(path, TABLE_FORMATS, _some(tables))
 
 def _some(tables):
     rows = 0

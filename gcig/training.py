@@ -22,11 +22,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/03_training.ipynb #3d6b719c
+# %% ../nbs/03_training.ipynb #cd7559b5
 from .encoding import CODE_TABLES, POLICIES, is_clear, letter_codes
 from .model import (CNNLSTM, check_labels, check_logits, check_model, evaluating, load_arrays, model_device, progress, save_arrays,
                         save_model, to_model, torch_generator)
-from .sequences import check_whole, read_sequences, replacing
+from .sequences import check_file, check_whole, read_sequences, replacing
 
 # %% ../nbs/03_training.ipynb #537a2333
 SEQUENCE_FILES = tuple(f".{name}{packed}" for name in ("fasta", "fa", "fna", "ffn", "fastq", "fq")
@@ -76,7 +76,7 @@ def _window_starts(spans, counts, step):
     inside = torch.arange(counts.sum()) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     return spans[:, 0].repeat_interleave(counts) + step * inside
 
-# %% ../nbs/03_training.ipynb #e2a6252f
+# %% ../nbs/03_training.ipynb #c995c8c7
 class ClassWindows:
     "Windows of two or more classes, to draw batches from; keeps one byte a letter"
     def __init__(self,
@@ -147,8 +147,10 @@ class ClassWindows:
         "One-hot code (n, 4, maxlen) of the windows numbered `index` of class number `c`"
         return self.at(sum(self.counts[:c]) + index)
 
-    def __repr__(self):
-        return f"ClassWindows({', '.join(f'{l}: {n} windows' for l, n in zip(self.labels, self.counts))} of {self.maxlen} letters)"
+    def __str__(self):
+        return f"{', '.join(f'{l}: {n} windows' for l, n in zip(self.labels, self.counts))} of {self.maxlen} letters"
+
+    def __repr__(self): return f"ClassWindows({self})"
 
 # %% ../nbs/03_training.ipynb #edf88509
 def _label(path):
@@ -280,14 +282,7 @@ class History:
     def table(self): # a `pandas.DataFrame`, one row an epoch, counted from 1
         return pd.DataFrame(asdict(self)).rename_axis("epoch").rename(lambda i: i + 1).reset_index()
 
-# %% ../nbs/03_training.ipynb #3d5e832c
-def _check_file(name, path):
-    "Raise unless `path` can be written"
-    path = Path(path)
-    if str(path) in ("", ".") or path.is_dir(): raise ValueError(f"{name} must be a file, but got {str(path)!r}")
-    if not path.parent.is_dir(): raise FileNotFoundError(f"{name}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK): raise ValueError(f"{name}: the folder {path.parent} cannot be written to")
-
+# %% ../nbs/03_training.ipynb #586b4035
 def _check_fit(model, train, valid, epochs, steps_per_epoch, lr, checkpoint, patience, keep, state, resume):
     "Raise before any work if `fit` cannot run"
     check_model(model)
@@ -302,7 +297,7 @@ def _check_fit(model, train, valid, epochs, steps_per_epoch, lr, checkpoint, pat
     if keep not in KEEP: raise ValueError(f"keep must be one of {KEEP}, but got {keep!r}")
     if checkpoint is not None and not isinstance(model, CNNLSTM): raise TypeError(f"checkpoint needs a CNNLSTM, but model is a {type(model).__name__}")
     for name, path in dict(checkpoint=checkpoint, state=state).items():
-        if path is not None: _check_file(name, path)
+        if path is not None: check_file(path, name)
     if resume and state is None: raise ValueError("resume needs state, the file that an earlier training wrote")
     with torch.no_grad(), evaluating(model): _class_logits(model, train.encode(0, torch.arange(1)), len(train.labels))
 
