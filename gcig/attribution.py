@@ -32,7 +32,7 @@ def _read_output(logits, target, output):
     others = logits.scatter(1, target[:, None], -torch.inf)
     return chosen - others.logsumexp(1)
 
-# %% ../nbs/04_attribution.ipynb #e6bb6771
+# %% ../nbs/04_attribution.ipynb #f34a7b4b
 class _Explained:
     "The number that is explained, as a function of points on a path, with its gradient"
     def __init__(self, model, target, output):
@@ -44,7 +44,8 @@ class _Explained:
         check_logits(logits, len(x))
         if self.target.max() >= logits.shape[1]:
             raise ValueError(f"target must be a class number below {logits.shape[1]}, but got {int(self.target.max())}")
-        if self.output == "log_odds" and logits.shape[1] < 2: raise ValueError("output 'log_odds' needs a model with at least two classes")
+        if self.output != "logit" and logits.shape[1] < 2:
+            raise ValueError(f"output {self.output!r} needs a model with at least two classes; wrap a single logit in `two_classes`, or take output='logit'")
         return _read_output(logits, self.target[rows], self.output)
 
     def gradient(self, x, rows):

@@ -324,7 +324,7 @@ def _check_output(option, path, endings=None, stdout=False):
 
 PLOTS = (".png", ".svg", ".pdf")
 
-# %% ../nbs/08_cli.ipynb #235a9e5d
+# %% ../nbs/08_cli.ipynb #4f2def6e
 def _class_name(labels, number): return labels[number] if labels else f"class {number}"
 
 def _target(net, text):
@@ -339,7 +339,8 @@ def _baseline(text, sequences):
     from gcig.encoding import letter_frequencies
     from gcig.sequences import read_sequences
     if text == "background":
-        if sequences == "-": raise ValueError("--baseline background must count the letters first, which standard input does not allow; give four frequencies")
+        if Path(sequences).exists() and not Path(sequences).is_file() or sequences == "-":
+            raise ValueError("--baseline background must count the letters first, which standard input or a pipe does not allow; give four frequencies")
         return letter_frequencies(s for _, s in read_sequences(sequences))
     if "," not in text: return text
     from torch import tensor
@@ -347,7 +348,7 @@ def _baseline(text, sequences):
     except ValueError: shares = []
     if len(shares) != 4 or min(shares) < 0 or not .99 < sum(shares) < 1.01:
         raise ValueError(f"--baseline must be a name or four frequencies that sum to 1, as in 0.3,0.2,0.2,0.3, but is {text!r}")
-    return tensor(shares)
+    return tensor(shares) / sum(shares)
 
 class _Records:
     "The records of a file as they go by, counted"
@@ -548,7 +549,7 @@ def _kept_tracks(tracks, kept):
         if len(kept) < MOST_PANELS: kept.append(track)
         yield track
 
-# %% ../nbs/08_cli.ipynb #a03ca430
+# %% ../nbs/08_cli.ipynb #a882264d
 @app.command("mutate")
 def _mutate_files(
     model:str=MODEL, sequences:str=SEQUENCES,
@@ -574,9 +575,9 @@ def _mutate_files(
     from gcig.tracks import check_table_file, mutate_records, write_table
     check_table_file(str(out), "--out")
     net, states, curves = load_model(model), [], []
+    number, start, records = _target(net, target), _baseline(baseline, sequences), _Records(sequences)
     settings = dict(rule=rule, n_iterations=iterations, no_return=no_return, protected=places, stop_at=stop_at, only_improving=only_improving,
-                    n_candidates=candidates, baseline=_baseline(baseline, sequences), seed=seed)
-    records, number = _Records(sequences), _target(net, target)
+                    n_candidates=candidates, baseline=start, seed=seed)
     found = mutate_records(net, target=number, direction=direction, **settings, **_own_windows(net, records, step, ambiguous))
     write_table(str(out), _kept_edits(found, states if fasta else None, curves if plot else None))
     if fasta: write_fasta(fasta, states)

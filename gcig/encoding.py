@@ -66,14 +66,14 @@ def one_hot(
     codes = torch.stack([letter_codes(s, ambiguous, f"sequence {i}") for i, s in enumerate(sequences, 1)])
     return CODE_TABLES[ambiguous][codes.long()].transpose(1, 2).contiguous()
 
-# %% ../nbs/01_encoding.ipynb #d0386243
+# %% ../nbs/01_encoding.ipynb #4236ba24
 def letter_frequencies(
     sequences, # iterator of texts, nucleotide codes in either case
 )->torch.Tensor: # (4,) float32: shares of A, C, G and T; ambiguous codes do not count
     "Shares of the four letters in all sequences together; raises `ValueError` if there is none of them"
-    count = np.zeros(256)
-    for i, s in enumerate(sequences, 1): count += np.bincount(letter_codes(s, name=f"sequence {i}").numpy(), minlength=256)
-    letters = torch.from_numpy(count) @ CODE_TABLES["zero"].double()
+    count = torch.zeros(256, dtype=torch.float64)
+    for i, s in enumerate(sequences, 1): count += torch.bincount(letter_codes(s, name=f"sequence {i}"), minlength=256)
+    letters = count @ CODE_TABLES["zero"].double()
     if not letters.sum(): raise ValueError("sequences must hold at least one of A, C, G, T")
     return (letters / letters.sum()).float()
 

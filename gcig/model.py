@@ -249,7 +249,7 @@ def progress(
     watched = not single and (sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook))
     return tqdm(iterable, **{"delay": 2, "disable": not watched, "dynamic_ncols": True, "leave": None} | kwargs)
 
-# %% ../nbs/02_model.ipynb #25fa35d4
+# %% ../nbs/02_model.ipynb #5598f9ef
 def predict(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
     X:torch.Tensor, # (N, 4, L), floating point
@@ -264,6 +264,7 @@ def predict(
         for x in progress(X.split(batch_size), desc="predicting", unit="batch"):
             logits = model(to_model(model, x))
             check_logits(logits, len(x))
+            if logits.shape[1] < 2: raise ValueError("model must have at least two classes, but returns one number a sequence; wrap a single logit in `two_classes`")
             results.append(logits.softmax(1))
     return torch.cat(results)
 

@@ -165,17 +165,18 @@ def best_accuracy(
         return ways + counts @ logs
     return float(np.exp(np.maximum(log_chance(p), log_chance(q))).sum() / 2)
 
-# %% ../nbs/00_sequences.ipynb #f8f6652c
+# %% ../nbs/00_sequences.ipynb #fa901979
 def check_file(
     path, # file to write
     name:str="path", # what to call it in an error
 )->None:
     "Raise `FileNotFoundError`, `ValueError` or `PermissionError` unless a file can be written there; before long work"
     path = Path(path)
-    if not path.parent.is_dir(): raise FileNotFoundError(f"{name}: the folder {path.parent} does not exist")
+    for folder in (path.parent, Path(os.path.realpath(path)).parent):
+        if not folder.is_dir(): raise FileNotFoundError(f"{name}: the folder {folder} does not exist")
     if path.is_dir(): raise ValueError(f"{name} must be a file, but {path} is a folder")
     places = {path} if path.exists() else set()
-    if not places or path.is_file(): places.add(Path(os.path.realpath(path)).parent)
+    if not places or path.is_file(): places.add(folder)
     if not all(os.access(p, os.W_OK) for p in places): raise PermissionError(f"{name}: {path} cannot be written to")
 
 # %% ../nbs/00_sequences.ipynb #3ca2f91d

@@ -6,10 +6,10 @@
 __all__ = ['TRACK_FORMATS', 'TABLE_FORMATS', 'window_batches', 'predict_records', 'attribute_records', 'mutate_records',
            'check_track_file', 'write_tracks', 'check_table_file', 'write_table']
 
-# %% ../nbs/09_tracks.ipynb #7e0f348e
+# %% ../nbs/09_tracks.ipynb #5f14e536
 import sys
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
 # %% ../nbs/09_tracks.ipynb #a6dc2201
@@ -164,7 +164,7 @@ def _mutated(places, X, trajectory):
     states = [(f"{name}_{i}", s) for name, series in zip(names, trajectory.sequences) for i, s in enumerate(series)]
     return table[["record", "start", "end", "iteration", "position", "old", "new", "confidence"]], states
 
-# %% ../nbs/09_tracks.ipynb #1a53680b
+# %% ../nbs/09_tracks.ipynb #c6de2b1d
 BINARY = (".bw", ".npz", ".parquet")
 EXTRAS = {".bw": ("pybigtools", "bigwig", "bigWig"), ".parquet": ("pyarrow", "parquet", "Parquet")}
 
@@ -174,7 +174,8 @@ def _ending(path, formats, name="path"):
     if found not in formats or found in BINARY and str(path).lower().endswith(".gz"):
         raise ValueError(f"{name} must end in {', '.join(formats)}, but is {Path(path).name}")
     module, extra, what = EXTRAS.get(found, ("sys", "", ""))
-    if not find_spec(module): raise ValueError(f'{what} needs an extra: pip install "gcig[{extra}]"')
+    try: import_module(module)
+    except ImportError: raise ValueError(f'{what} needs an extra: pip install "gcig[{extra}]"') from None
     return found
 
 def _write(path, formats, rows):

@@ -27,7 +27,7 @@ def closure(requirements):
         need = Requirement(text)
         if need.marker and not need.marker.evaluate(dict(extra=asked)): continue
         try: own = distribution(need.name)
-        except PackageNotFoundError: continue                                    # not for this platform
+        except PackageNotFoundError: continue                                    # not for this platform; what is missed otherwise, `pip check` finds
         for extra in {"", *need.extras} - found.setdefault(own.name, (own, set()))[1]:
             found[own.name][1].add(extra)
             todo += [(r, extra) for r in own.requires or []]
@@ -54,7 +54,7 @@ def clean(wheel, tmp_path_factory):
     site, = folder.glob("lib/python*/site-packages")
     info, = (p for p in zipfile.Path(wheel).iterdir() if p.name.endswith(".dist-info"))
     for own in closure(PathDistribution(info).requires):
-        for top in {p.parts[0] for p in own.files if p.parts[0] != ".." and "__pycache__" not in p.parts}:
+        for top in {p.parts[0] for p in own.files or [] if p.parts[0] != ".." and "__pycache__" not in p.parts}:
             if not (site / top).exists(): (site / top).symlink_to(own.locate_file(top))
     done = subprocess.run([folder / "bin/python", "-m", "pip", "install", "--no-index", "--no-deps", "--disable-pip-version-check", wheel], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,6 @@ network. Beside it stand the engine's own gradients a second, on windows of the 
 and the largest difference between the track and the mean of windows that were attributed one at a time.
 By default 100,000, 1,000,000 and 4,600,000 letters, which takes some twenty minutes on two cores.
 """
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,13 @@ from gcig.sequences import EQUAL_DIST, HIGH_GC, random_sequence, windows, write_
 
 MAXLEN, STEP = 50, 25
 COMMAND = "from gcig.cli import main; main()"
+# a small parent for the command: a process is charged with the peak memory of the one that started it
+WATCH = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, used = os.wait4(process.pid, 0)
+print(status, used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+"""
 
 
 def made_up(letters):
@@ -38,10 +44,10 @@ def attribute(folder, genome):
     write_fasta(folder / "genome.fasta", [("chr", genome)])
     start = perf_counter()
     args = ["attribute", "net.safetensors", "genome.fasta", "--step", str(STEP), "--out", "genome.bw"]
-    process = subprocess.Popen([sys.executable, "-c", COMMAND, *args], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status: raise RuntimeError(f"gcig attribute ended with status {status}")
-    return perf_counter() - start, used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    done = subprocess.run([sys.executable, "-c", WATCH, sys.executable, "-c", COMMAND, *args], cwd=folder, capture_output=True, text=True)
+    status, memory = map(float, done.stdout.split())
+    if status: raise RuntimeError(f"gcig attribute ended with status {status:.0f}")
+    return perf_counter() - start, memory
 
 
 def gradients(net, genome):
