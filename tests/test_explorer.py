@@ -137,6 +137,7 @@ def test_live_slider_in_jupyterlab(page, lab):
     page.goto(lab)
     expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible(timeout=60_000)
     page.locator(".jp-OutputArea-output").first.wait_for(timeout=60_000)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=60_000)      # cells that are run before the kernel is there are lost
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     handle = page.locator(".widget-slider .noUi-handle")
