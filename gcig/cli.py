@@ -89,26 +89,30 @@ def _edit(folder, model, sequence):
     pd.concat(tables)[columns].to_csv(folder/"edits.csv", index=False)
     return runs
 
-# %% ../nbs/08_cli.ipynb #960d01e8
-def _figures(folder, model, history, sequence, found, runs):
-    "Write the figures as PNG"
+# %% ../nbs/08_cli.ipynb #4ff8db77
+def _plots():
+    "`gcig.plots`, to draw into files only"
     import matplotlib
     matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    import gcig.plots
+    return gcig.plots
+
+def _figures(folder, model, history, sequence, found, runs):
+    "Write the figures as PNG"
+    plots = _plots()
     from gcig.attribution import integrated_gradients
     from gcig.encoding import one_hot
-    from gcig.plots import plot_confidence, plot_heatmap, plot_history
     from gcig.sequences import best_accuracy, true_confidence
     (folder/"figures").mkdir()
     edited = runs["smallest"].sequences[0][1]
     def save(name, figure):
         figure.savefig(folder/"figures"/f"{name}.png", dpi=150, bbox_inches="tight")
-        plt.close(figure)
-    save("training", plot_history(history, best=best_accuracy(50)))
-    save("attribution", plot_heatmap(found.scores[0], sequence).figure)
-    save("single_edit", plot_heatmap(integrated_gradients(model, one_hot(edited), 0, method="trapezoid").scores[0], edited).figure)
+        plots.plt.close(figure)
+    save("training", plots.plot_history(history, best=best_accuracy(50)))
+    save("attribution", plots.plot_heatmap(found.scores[0], sequence).figure)
+    save("single_edit", plots.plot_heatmap(integrated_gradients(model, one_hot(edited), 0, method="trapezoid").scores[0], edited).figure)
     for name, t in runs.items():
-        save(name, plot_confidence(t.confidence[0], [true_confidence(s) for s in t.sequences[0]]).figure)
+        save(name, plots.plot_confidence(t.confidence[0], [true_confidence(s) for s in t.sequences[0]]).figure)
 
 # %% ../nbs/08_cli.ipynb #9de06aca
 def _versions():
@@ -368,15 +372,8 @@ def _done(out, records):
     "Say what was written, unless it went to standard output"
     if str(out) != "-": print(f"{out}  ({records})")
 
-# %% ../nbs/08_cli.ipynb #489d6649
+# %% ../nbs/08_cli.ipynb #e13699d6
 MOST_PANELS = 8
-
-def _plots():
-    "`gcig.plots`, to draw into files only"
-    import matplotlib
-    matplotlib.use("Agg")
-    import gcig.plots
-    return gcig.plots
 
 def _save_panels(path, panels, ylabel):
     "Draw [(title, position, value)], one below the other"

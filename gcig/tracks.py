@@ -19,9 +19,9 @@ import torch
 from torch import nn
 from xopen import xopen
 
-# %% ../nbs/09_tracks.ipynb #111c66de
+# %% ../nbs/09_tracks.ipynb #b009d74c
 from .attribution import integrated_gradients
-from .encoding import CODE_TABLES, POLICIES, is_clear, letter_codes
+from .encoding import CODE_TABLES, check_policy, is_clear, letter_codes
 from .model import check_labels, check_model, predict, progress
 from .mutation import mutate
 from .sequences import check_whole, replacing, window_starts
@@ -41,7 +41,7 @@ def _pieces(records, maxlen, step, ambiguous, batch):
         starts = _usable(codes, window_starts(len(sequence), maxlen, step), maxlen, ambiguous)
         for i in range(0, max(len(starts), 1), batch): yield number, name, codes, starts[i:i+batch]
 
-# %% ../nbs/09_tracks.ipynb #cb36ad9a
+# %% ../nbs/09_tracks.ipynb #ab3c89e0
 def window_batches(
     records, # iterator of (name, sequence), as from `read_sequences`
     maxlen:int=50, # letters in a window, at least 1
@@ -51,7 +51,7 @@ def window_batches(
 ): # iterator of (places, X): a list of (record's number from 1, name, length, starts from 0), and the windows (n, 4, maxlen) in that order
     "Cut records into batches of windows; raises `ValueError` for a record shorter than a window or a letter that is no nucleotide code"
     for name, value in dict(maxlen=maxlen, step=step, batch=batch).items(): check_whole(name, value)
-    if ambiguous not in POLICIES: raise ValueError(f"ambiguous must be one of {', '.join(map(repr, POLICIES))}, but got {ambiguous!r}")
+    check_policy(ambiguous)
     return _batches(records, maxlen, step, ambiguous, batch)
 
 def _batches(records, maxlen, step, ambiguous, batch):

@@ -22,8 +22,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-# %% ../nbs/03_training.ipynb #cd7559b5
-from .encoding import CODE_TABLES, POLICIES, is_clear, letter_codes
+# %% ../nbs/03_training.ipynb #2b4bfd36
+from .encoding import CODE_TABLES, check_policy, is_clear, letter_codes
 from .model import (CNNLSTM, check_labels, check_logits, check_model, evaluating, load_arrays, model_device, progress, save_arrays,
                         save_model, to_model, torch_generator)
 from .sequences import check_file, check_whole, read_sequences, replacing
@@ -43,10 +43,10 @@ def sequence_files(
     if not files: raise ValueError(f"paths: the folder {path} holds no FASTA or FASTQ file (.fasta, .fa, .fna, .fastq, .fq, plain or compressed)")
     return files
 
-# %% ../nbs/03_training.ipynb #0b9f7117
+# %% ../nbs/03_training.ipynb #e85d8aa0
 def _check_windows(maxlen, step, ambiguous):
     "Raise for windows that cannot be cut"
-    if ambiguous not in POLICIES: raise ValueError(f"ambiguous must be one of {', '.join(map(repr, POLICIES))}, but got {ambiguous!r}")
+    check_policy(ambiguous)
     return check_whole("maxlen", maxlen), check_whole("step", step)
 
 def _stretches(codes, ambiguous):
