@@ -8,6 +8,7 @@ __all__ = ['OUTPUTS', 'BASELINES', 'CAPTUM_METHODS', 'METHODS', 'dinucleotide_sh
 
 # %% ../nbs/04_attribution.ipynb #aa8a59bf
 import warnings
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -35,11 +36,13 @@ def _read_output(logits, target, output):
 # %% ../nbs/04_attribution.ipynb #f34a7b4b
 class _Explained:
     "The number that is explained, as a function of points on a path, with its gradient"
-    def __init__(self, model, target, output):
+    def __init__(self, model, target, output, batch_size):
         self.model, self.target, self.output = model, target, output
+        self.at_once, self.stopped = _pieces_at_once(model, min(len(target), batch_size)), False
 
     def value(self, x, rows):
         "f at the points `x`; `rows` tells which sequence each point belongs to"
+        if self.stopped: raise InterruptedError("another piece of the work has failed or was interrupted")
         logits = self.model(x)
         check_logits(logits, len(x))
         if self.target.max() >= logits.shape[1]:
@@ -62,6 +65,43 @@ def _without_cudnn(model):
     "A context in which recurrent layers can be differentiated in evaluation mode"
     recurrent = any(isinstance(m, nn.RNNBase) for m in model.modules())
     return torch.backends.cudnn.flags(enabled=False) if recurrent and model_device(model).type == "cuda" else nullcontext()
+
+# %% ../nbs/04_attribution.ipynb #8e232eba
+_AT_ONCE = 4   # pieces that run side by side, at most
+
+def _pieces_at_once(model, n):
+    "How many pieces of work on `n` sequences may run side by side"
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    hooked = any(getattr(m, name, None) for m in model.modules() for name in hooks)
+    alone = hooked or model_device(model).type != "cpu" or torch.is_autocast_enabled("cpu")
+    return 1 if alone else min(_AT_ONCE, torch.get_num_threads(), n)
+
+# %% ../nbs/04_attribution.ipynb #1884e262
+def _in_threads(f, work, pieces, bar):
+    "`work` on each of `pieces`, `f.at_once` at a time"
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(f.at_once, initializer=torch.set_num_threads, initargs=(max(1, threads // f.at_once),))
+    try:
+        waiting = futures = [pool.submit(work, piece) for piece in pieces]
+        while waiting:
+            done, waiting = wait(waiting, timeout=.1, return_when=FIRST_COMPLETED)      # short, so that Ctrl-C gets through
+            for future in done: future.result()
+            bar.update(len(done))
+        return [future.result() for future in futures]
+    except BaseException:
+        f.stopped = True
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+# %% ../nbs/04_attribution.ipynb #79ca57fc
+def _in_pieces(f, work, n, most, what):
+    "`work` on the numbers 0 to `n` - 1, cut into even pieces so that at most `most` of them are in work; a list of its results"
+    k = f.at_once * -(-n // max(f.at_once, most))
+    pieces = torch.arange(n, device=f.target.device).tensor_split(min(k, n))
+    if f.at_once == 1: return [work(piece) for piece in progress(pieces, desc=what, unit="piece")]
+    with progress(total=len(pieces), desc=what, unit="piece") as bar: return _in_threads(f, work, pieces, bar)
 
 # %% ../nbs/04_attribution.ipynb #2e9c5d90
 def _last_edges(edges, end, rng):
@@ -166,14 +206,16 @@ def _trapezoid(n_steps):
 # %% ../nbs/04_attribution.ipynb #f625c630
 def _path_average(f, X, B, nodes, weights, batch_size):
     "Weighted sum of the gradients of `f` at `nodes` along the path from B to X, (N, 4, L)"
-    total, path = torch.zeros_like(X, dtype=torch.float64), X - B
-    pieces = [v.to(X.device, X.dtype).split(batch_size) for v in (nodes, weights)]
-    for rows in progress(torch.arange(len(X), device=X.device).split(max(1, batch_size // len(nodes))), desc="integrating", unit="batch"):
+    pieces = [v.to(X.device, X.dtype).split(batch_size // f.at_once) for v in (nodes, weights)]
+    def average(rows):
+        start, path = B[rows, None], (X - B)[rows, None]
+        total = torch.zeros_like(X[rows], dtype=torch.float64)
         for at, weight in zip(*pieces):
-            x = B[rows, None] + at[:, None, None] * path[rows, None]
+            x = start + at[:, None, None] * path
             _, gradient = f.gradient(x.flatten(0, 1), rows.repeat_interleave(len(at)))
-            total[rows] += torch.einsum("k,nkcl->ncl", weight, gradient.view_as(x))
-    return total.to(X.dtype)
+            total += torch.einsum("k,nkcl->ncl", weight, gradient.view_as(x))
+        return total.to(X.dtype)
+    return torch.cat(_in_pieces(f, average, len(X), batch_size // len(nodes), "integrating"))
 
 # %% ../nbs/04_attribution.ipynb #e4cc6cf3
 def _captum_average(f, X, B, method, n_steps, batch_size):
@@ -242,10 +284,10 @@ class _Intervals:
             setattr(self, name, torch.cat([v.index_copy_(-1, chosen, getattr(first, name)), getattr(second, name)], -1))
 
 # %% ../nbs/04_attribution.ipynb #596c65d7
-_CAUTION = .55   # error of an interval, as a fraction of its width times its jump
+_CAUTION = .4, .9   # error of an interval as a fraction of width times jump: where one half of it has all the change, and where both have as much
 _ROUNDS = 6      # rounds of splitting between two looks at the size of the scores
 
-def _interval(nodes, left, right, jump, bend, parent, share):
+def _interval(nodes, left, right, jump, bend, caution, parent, share):
     "Intervals with their weights, errors and gaps; `bend` is 0 where the gradient is a straight line ... 1 where it jumps"
     h = nodes.alpha[right] - nodes.alpha[left]
     rise, a, b = nodes.value[right] - nodes.value[left], nodes.slope[left], nodes.slope[right]
@@ -254,7 +296,7 @@ def _interval(nodes, left, right, jump, bend, parent, share):
     weight = torch.lerp(h/2, crossing, bend)
     pl, pm, pr = nodes.slope[parent]
     gap = rise - weight*a - (h - weight)*b - share*(pl - 2*pm + pr)
-    return _Intervals(left, right, jump, weight, parent, share, _CAUTION * h * jump * bend.clamp(min=.1), gap)
+    return _Intervals(left, right, jump, weight, parent, share, caution * h * jump * bend.clamp(min=.1), gap)
 
 # %% ../nbs/04_attribution.ipynb #489754c8
 def _split(nodes, l, r, jump):
@@ -262,8 +304,9 @@ def _split(nodes, l, r, jump):
     h = nodes.alpha[r] - nodes.alpha[l]
     m, (first, second, difference) = nodes.add(nodes.row[l], (nodes.alpha[l] + nodes.alpha[r]) / 2, l, r)
     bend = (2*difference / (jump + 1e-30)).clamp(max=1)
-    parent, share = torch.stack([l, m, r]), -h/24 * (1 - bend)
-    return _interval(nodes, l, m, first, bend, parent, share), _interval(nodes, m, r, second, bend, parent, share)
+    balance = torch.minimum(first, second) / (torch.maximum(first, second) + 1e-30)
+    origin = bend, torch.lerp(*balance.new_tensor(_CAUTION), balance), torch.stack([l, m, r]), -h/24 * (1 - bend)
+    return _interval(nodes, l, m, first, *origin), _interval(nodes, m, r, second, *origin)
 
 # %% ../nbs/04_attribution.ipynb #1b4bfbb7
 def _integrate(nodes, intervals):
@@ -322,10 +365,9 @@ def _adaptive_group(f, X, B, sequences, rtol, atol, max_gradients, batch_size):
 # %% ../nbs/04_attribution.ipynb #23dc25cb
 def _adaptive(f, X, B, rtol, atol, max_gradients, batch_size):
     "Adaptive integration of any number of sequences, group by group"
-    group = max(1, min(1024, batch_size, 2**16 // X.shape[2]))
-    rows = torch.arange(len(X), device=X.device).split(group)
-    done = [_adaptive_group(f, X[r], B[r], r, rtol, atol, max_gradients, batch_size)
-            for r in progress(rows, desc="integrating", unit="group")]
+    at_once = batch_size // f.at_once
+    def integrate(rows): return _adaptive_group(f, X[rows], B[rows], rows, rtol, atol, max_gradients, at_once)
+    done = _in_pieces(f, integrate, len(X), min(1024, batch_size, 2**16 // X.shape[2]), "integrating")
     return [torch.cat(parts) for parts in zip(*done)]
 
 # %% ../nbs/04_attribution.ipynb #280cc579
@@ -404,7 +446,7 @@ def integrated_gradients(
     B = _check_baseline(baseline, X, seed)
     with torch.inference_mode(False), evaluating(model), _without_cudnn(model):
         X, B = X.clone(), B.clone()
-        found = _attribute(_Explained(model, target, output), X, B, method, n_steps, rtol, atol, max_gradients, batch_size)
+        found = _attribute(_Explained(model, target, output, batch_size), X, B, method, n_steps, rtol, atol, max_gradients, batch_size)
     fixed = _off_simplex(found, X - B) if corrected else found
     if n_baselines > 1: found, fixed = (_average_draws(a, n_baselines) for a in (found, fixed))
     if method == "adaptive" and not found.converged.all():
@@ -434,9 +476,11 @@ def saturation_mutagenesis(
     check_model(model)
     X = to_model(model, X.detach())
     n = len(X)
-    f, effect = _Explained(model, _check_target(target, n, X.device), output), torch.zeros_like(X)
-    with torch.no_grad(), evaluating(model):
-        before, edits = _values(f, X, batch_size), (X != 1).nonzero()
-        for row, letter, position in progress([e.T for e in edits.split(batch_size)], desc="mutating", unit="batch"):
-            effect[row, letter, position] = f.value(_edited(X[row], position, letter), row) - before[row]
+    f, effect = _Explained(model, _check_target(target, n, X.device), output, batch_size), torch.zeros_like(X)
+    row, letter, position = (X != 1).nonzero().T
+    def after(i):
+        with torch.no_grad(): return f.value(_edited(X[row[i]], position[i], letter[i]), row[i])
+    with evaluating(model):
+        before = _values(f, X, batch_size)
+        effect[row, letter, position] = torch.cat(_in_pieces(f, after, len(row), batch_size, "mutating")) - before[row]
     return effect
