@@ -55,15 +55,16 @@ def test_the_pages_are_those_of_the_notebooks(docs):
 
 def visit(page, site, name, width):
     "Open a page; return what went wrong on the way and the bytes that it took"
-    wrong, size = [], []
+    wrong, responses = [], []
     page.on("pageerror", lambda e: wrong.append(str(e)))
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
     page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
     page.on("request", lambda r: None if r.url.startswith((site, "data:", "blob:")) else wrong.append(f"elsewhere: {r.url}"))
-    page.on("response", lambda r: wrong.append(f"{r.status}: {r.url}") if r.status >= 400 else size.append(len(r.body())))
+    page.on("response", responses.append)
     page.set_viewport_size(dict(width=width, height=900))
     page.goto(f"{site}/{name}.html")
-    return wrong, sum(size)
+    wrong += [f"{r.status}: {r.url}" for r in responses if r.status >= 400]
+    return wrong, sum(len(r.body()) for r in responses)
 
 
 @pytest.mark.parametrize("name", PAGES)
