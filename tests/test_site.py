@@ -60,7 +60,7 @@ def visit(page, site, name, width):
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
     page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
     page.on("request", lambda r: None if r.url.startswith((site, "data:", "blob:")) else wrong.append(f"elsewhere: {r.url}"))
-    page.on("response", responses.append)
+    page.on("response", lambda r: responses.append(r))
     page.set_viewport_size(dict(width=width, height=900))
     page.goto(f"{site}/{name}.html")
     wrong += [f"{r.status}: {r.url}" for r in responses if r.status >= 400]
