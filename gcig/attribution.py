@@ -39,6 +39,7 @@ class _Explained:
     def __init__(self, model, target, output, batch_size):
         self.model, self.target, self.output = model, target, output
         self.at_once, self.stopped = _pieces_at_once(model, min(len(target), batch_size)), False
+        self.batch_size = batch_size // self.at_once     # of each piece
 
     def value(self, x, rows):
         "f at the points `x`; `rows` tells which sequence each point belongs to"
@@ -206,9 +207,9 @@ def _trapezoid(n_steps):
 # %% ../nbs/04_attribution.ipynb #f625c630
 def _path_average(f, X, B, nodes, weights, batch_size):
     "Weighted sum of the gradients of `f` at `nodes` along the path from B to X, (N, 4, L)"
-    pieces = [v.to(X.device, X.dtype).split(batch_size // f.at_once) for v in (nodes, weights)]
+    pieces = [v.to(X.device, X.dtype).split(f.batch_size) for v in (nodes, weights)]
     def average(rows):
-        start, path = B[rows, None], (X - B)[rows, None]
+        start, path = B[rows, None], (X[rows] - B[rows])[:, None]
         total = torch.zeros_like(X[rows], dtype=torch.float64)
         for at, weight in zip(*pieces):
             x = start + at[:, None, None] * path
@@ -365,8 +366,7 @@ def _adaptive_group(f, X, B, sequences, rtol, atol, max_gradients, batch_size):
 # %% ../nbs/04_attribution.ipynb #23dc25cb
 def _adaptive(f, X, B, rtol, atol, max_gradients, batch_size):
     "Adaptive integration of any number of sequences, group by group"
-    at_once = batch_size // f.at_once
-    def integrate(rows): return _adaptive_group(f, X[rows], B[rows], rows, rtol, atol, max_gradients, at_once)
+    def integrate(rows): return _adaptive_group(f, X[rows], B[rows], rows, rtol, atol, max_gradients, f.batch_size)
     done = _in_pieces(f, integrate, len(X), min(1024, batch_size, 2**16 // X.shape[2]), "integrating")
     return [torch.cat(parts) for parts in zip(*done)]
 
