@@ -33,7 +33,7 @@ def all_changed(before, after):
     return [v for v in VIEWS if before[v] == after[v]] == []
 
 
-@pytest.fixture(params=["07_explorer", "10_tutorial"])
+@pytest.fixture(params=["11_explorer", "20_tutorial"])
 def film(request, page, tmp_path):
     "A page with a notebook's stored explorer, opened with the network cut off"
     html, = stored(request.param)
@@ -66,7 +66,7 @@ def test_dragging_and_arrow_keys_change_all_four_views(film):
     assert film.locator(".words").inner_text().startswith("Edit 5 of 20: position ")
 
 
-@pytest.mark.parametrize("film", ["07_explorer", "10_tutorial"], indirect=True)
+@pytest.mark.parametrize("film", ["11_explorer", "20_tutorial"], indirect=True)
 def test_views_show_the_data(film, request):
     html, = stored(request.node.callspec.params["film"])
     s = json.loads(html.split('<script type="application/json">')[1].split("</script>")[0])["series"]["1,0,0"]
@@ -109,7 +109,7 @@ def lab(tmp_path):
     "The address of a JupyterLab that has a copy of the tutorial notebook"
     work, settings = tmp_path / "work", tmp_path / "settings"
     work.mkdir()
-    shutil.copy(NBS / "10_tutorial.ipynb", work)
+    shutil.copy(NBS / "20_tutorial.ipynb", work)
     for name, value in {"notebook-extension/tracker": dict(windowingMode="none"), "apputils-extension/notification": dict(fetchNews="false", checkForUpdates=False)}.items():
         path = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
@@ -127,7 +127,7 @@ def lab(tmp_path):
             try: urlopen(f"http://127.0.0.1:{port}/api").close()
             except OSError: time.sleep(.25)
             else: break
-        yield f"http://127.0.0.1:{port}/lab/tree/10_tutorial.ipynb"
+        yield f"http://127.0.0.1:{port}/lab/tree/20_tutorial.ipynb"
     finally:
         process.terminate()
         process.wait(20)

@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGE = ROOT / "build/site"
 OUT = Path(sys.argv[sys.argv.index("--out") + 1]).absolute() if "--out" in sys.argv else ROOT / "_docs"
 PACKAGES = ("gcig", "torch", "captum", "numpy", "pandas", "matplotlib")
-BENCHMARKS = "20_benchmarks"
+BENCHMARKS = "30_benchmarks"
 SAMPLE = "> These figures are of a small sample, taken in passing while the site was built. `make site FULL=1` measures everything.\n"
-LONGEST_FIRST = ("11_what_the_recipe_gets_wrong", "12_known_truth", "06_mutation", "04_attribution", "13_your_own_data")
+LONGEST_FIRST = ("21_what_the_recipe_gets_wrong", "22_known_truth", "10_mutation", "08_attribution", "24_your_own_data")
 NBDEV = """
 import nbdev.quarto as q
 from nbdev.doclinks import _build_modidx
