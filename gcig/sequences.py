@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['LETTERS', 'HIGH_GC', 'EQUAL_DIST', 'CLASSES', 'IUPAC', 'SEQUENCE_FILES', 'random_sequence', 'shuffled',
-           'check_letters', 'gc_content', 'window_starts', 'windows', 'log_likelihood_ratio', 'true_confidence',
-           'best_accuracy', 'write_fasta', 'read_sequences', 'sequence_files']
+           'check_letters', 'gc_content', 'window_counts', 'starts_in', 'window_starts', 'windows',
+           'log_likelihood_ratio', 'true_confidence', 'best_accuracy', 'write_fasta', 'read_sequences',
+           'sequence_files']
 
 # %% ../nbs/01_sequences.ipynb #ec5c516a
 import sys
@@ -87,14 +88,34 @@ def gc_content(
     return gc / (gc + at) if gc + at else float("nan")
 
 # %% ../nbs/01_sequences.ipynb #09acbf1d
+def window_counts(
+    spans, # (n, 2) where each of several stretches begins and ends, from 0
+    maxlen:int, # letters in a window
+    step:int, # letters from one start to the next
+)->np.ndarray: # (n,) windows in each stretch; 0 for one that is shorter than a window
+    "How many windows lie wholly in each stretch"
+    lengths = np.diff(spans)[:, 0]
+    return np.maximum((lengths - maxlen) // step + 1, 0)
+
+def starts_in(
+    spans, # (n, 2) where each of several stretches begins and ends, from 0
+    maxlen:int=50, # letters in a window, at least 1
+    step:int=50, # letters from one start to the next, at least 1
+)->np.ndarray: # starts, counted from 0, stretch by stretch
+    "Where each window of several stretches begins; none crosses from one into the next"
+    spans = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
+    counts = window_counts(spans, check_whole("maxlen", maxlen), check_whole("step", step))
+    before = np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(spans[:, 0], counts) + step * (np.arange(counts.sum()) - before)
+
+# %% ../nbs/01_sequences.ipynb #30d41e73
 def window_starts(
     length:int, # letters in the sequence
     maxlen:int=50, # letters in a window, at least 1
     step:int=50, # letters from one start to the next, at least 1
 )->np.ndarray: # starts, counted from 0; empty if `length < maxlen`
     "Where each window of `maxlen` letters begins"
-    maxlen, step = check_whole("maxlen", maxlen), check_whole("step", step)
-    return np.arange(0, length - maxlen + 1, step)
+    return starts_in([[0, length]], maxlen, step)
 
 def windows(
     sequence:str, # letters
