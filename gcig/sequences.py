@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LETTERS', 'HIGH_GC', 'EQUAL_DIST', 'CLASSES', 'IUPAC', 'SEQUENCE_FILES', 'random_sequence', 'shuffled',
-           'check_letters', 'gc_content', 'window_counts', 'starts_in', 'window_starts', 'windows',
+           'check_letters', 'gc_content', 'window_starts', 'windows', 'window_counts', 'starts_in',
            'log_likelihood_ratio', 'true_confidence', 'best_accuracy', 'write_fasta', 'read_sequences',
            'sequence_files']
 
@@ -23,35 +23,42 @@ from .core import check_whole, replacing
 
 # %% ../nbs/01_sequences.ipynb #af70424c
 LETTERS = "ACGT"
-HIGH_GC = (.1, .4, .4, .1)
+HIGH_GC = (.1, .4, .4, .1)          # of A, C, G and T: the two compositions of the original tutorial
 EQUAL_DIST = (.25, .25, .25, .25)
-CLASSES = dict(high_gc=HIGH_GC, equal_dist=EQUAL_DIST)
+CLASSES = dict(high_gc=HIGH_GC, equal_dist=EQUAL_DIST)      # in the order of the network's outputs
 
+# %% ../nbs/01_sequences.ipynb #dfa2892b
 def _check_probs(probs, name="probs"):
     "`probs` as an array of four probabilities, or an error"
+    four_numbers = f"{name} must be four numbers, for A, C, G and T, but"
     try: p = np.asarray(probs, dtype=float)
-    except (TypeError, ValueError): raise TypeError(f"{name} must be four numbers, for A, C, G and T, but got {probs!r}") from None
-    if p.shape != (4,):
-        raise ValueError(f"{name} must be four numbers, for A, C, G and T, but has shape {p.shape}")
-    if not np.all(p >= 0) or not np.isclose(p.sum(), 1):
-        raise ValueError(f"{name} must be at least 0 and sum to 1, but got {p.tolist()}, which sum to {p.sum():.6g}")
-    return p / p.sum()
+    except (TypeError, ValueError): raise TypeError(f"{four_numbers} got {probs!r}") from None
+    if p.shape != (4,): raise ValueError(f"{four_numbers} has shape {p.shape}")
+    total = p.sum()
+    if not np.all(p >= 0) or not np.isclose(total, 1):
+        got = f"{p.tolist()}, which sum to {total:.6g}"
+        raise ValueError(f"{name} must be at least 0 and sum to 1, but got {got}")
+    return p / total
 
-# %% ../nbs/01_sequences.ipynb #3da157bc
 def _generator(seed):
     "numpy's random generator for `seed`, or an error"
     try: return np.random.default_rng(seed)
-    except (TypeError, ValueError): raise ValueError(f"seed must be None, a generator, or a whole number of at least 0 (or several), but got {seed!r}") from None
+    except (TypeError, ValueError):
+        accepted = "None, a generator, or a whole number of at least 0 (or several)"
+        raise ValueError(f"seed must be {accepted}, but got {seed!r}") from None
 
+# %% ../nbs/01_sequences.ipynb #3da157bc
 def random_sequence(
     length:int, # number of letters, at least 1
     probs=EQUAL_DIST, # probabilities of A, C, G and T: four numbers, at least 0, that sum to 1
     seed=None, # int, tuple of ints or `numpy.random.Generator`; None draws a fresh one each time
 )->str: # `length` letters from A, C, G, T
     "Random DNA with independent letters; raises `ValueError` for a bad length or bad probabilities"
-    length, probs = check_whole("length", length), _check_probs(probs)
+    length = check_whole("length", length)
+    probs = _check_probs(probs)
     codes = _generator(seed).choice(4, size=length, p=probs)
-    return np.frombuffer(LETTERS.encode(), np.uint8)[codes].tobytes().decode()
+    letters = np.frombuffer(LETTERS.encode(), np.uint8)
+    return letters[codes].tobytes().decode()
 
 # %% ../nbs/01_sequences.ipynb #9d8332e4
 def shuffled(
@@ -64,18 +71,23 @@ def shuffled(
 # %% ../nbs/01_sequences.ipynb #c078d629
 IUPAC = dict(A="A", C="C", G="G", T="T", U="T", R="AG", Y="CT", S="CG", W="AT", K="GT", M="AC",
              B="CGT", D="AGT", H="ACT", V="ACG", N="ACGT")
-_VALID = frozenset("".join(IUPAC) + "".join(IUPAC).lower())
+_CODES = "".join(IUPAC)
+_VALID = frozenset(_CODES + _CODES.lower())
 
 def check_letters(
     sequence:str, # text to check
     name:str="sequence", # what to call it in the error
 )->None:
-    "Raise `ValueError` if a letter of `sequence` is no nucleotide code, naming the letter and its position from 1; `TypeError` if it is no text"
-    if not isinstance(sequence, str): raise TypeError(f"{name} must be text, but is a {type(sequence).__name__}")
-    if bad := set(sequence) - _VALID:
-        pos = min(sequence.index(b) for b in bad)
-        raise ValueError(f"{name} has {sequence[pos]!r} at position {pos+1}, which is no nucleotide code: "
-                         "accepted are A, C, G, T, U and the IUPAC codes, in either case")
+    """Raise `ValueError` if a letter of `sequence` is no nucleotide code, `TypeError` if it is no text
+
+    The error names the letter and its position, from 1."""
+    if not isinstance(sequence, str):
+        raise TypeError(f"{name} must be text, but is a {type(sequence).__name__}")
+    wrong = set(sequence) - _VALID
+    if not wrong: return
+    i = min(map(sequence.index, wrong))
+    raise ValueError(f"{name} has {sequence[i]!r} at position {i+1}, which is no nucleotide code: "
+                     "accepted are A, C, G, T, U and the IUPAC codes, in either case")
 
 # %% ../nbs/01_sequences.ipynb #751355bf
 def gc_content(
@@ -83,9 +95,28 @@ def gc_content(
 )->float: # share of G, C and S among A, C, G, T, U, S and W: 0 to 1, NaN if there is none of these
     "Share of G and C; raises `ValueError` for a letter that is no nucleotide code"
     check_letters(sequence)
-    s = sequence.upper()
-    gc, at = (sum(map(s.count, letters)) for letters in ("GCS", "ATUW"))
+    count = sequence.upper().count
+    gc = sum(map(count, "GCS"))
+    at = sum(map(count, "ATUW"))
     return gc / (gc + at) if gc + at else float("nan")
+
+# %% ../nbs/01_sequences.ipynb #ec1d6765
+def window_starts(
+    length:int, # letters in the sequence
+    maxlen:int=50, # letters in a window, at least 1
+    step:int=50, # letters from one start to the next, at least 1
+)->np.ndarray: # starts, counted from 0; empty if `length < maxlen`
+    "Where each window of `maxlen` letters begins"
+    return starts_in([(0, length)], maxlen, step)
+
+# %% ../nbs/01_sequences.ipynb #74456434
+def windows(
+    sequence:str, # letters
+    maxlen:int=50, # letters in a window, at least 1
+    step:int=50, # letters from one start to the next, at least 1
+)->list: # one string of `maxlen` letters a window
+    "Cut `sequence` into windows"
+    return [sequence[i:i+maxlen] for i in window_starts(len(sequence), maxlen, step)]
 
 # %% ../nbs/01_sequences.ipynb #09acbf1d
 def window_counts(
@@ -94,36 +125,24 @@ def window_counts(
     step:int, # letters from one start to the next
 )->np.ndarray: # (n,) windows in each stretch; 0 for one that is shorter than a window
     "How many windows lie wholly in each stretch"
-    lengths = np.diff(spans)[:, 0]
+    lengths = np.diff(_as_pairs(spans))[:, 0]
     return np.maximum((lengths - maxlen) // step + 1, 0)
 
+def _as_pairs(spans):
+    "`spans` as an array of two columns, also where there is none"
+    return np.asarray(spans, dtype=np.int64).reshape(-1, 2)
+
+# %% ../nbs/01_sequences.ipynb #c7360c7f
 def starts_in(
     spans, # (n, 2) where each of several stretches begins and ends, from 0
     maxlen:int=50, # letters in a window, at least 1
     step:int=50, # letters from one start to the next, at least 1
 )->np.ndarray: # starts, counted from 0, stretch by stretch
     "Where each window of several stretches begins; none crosses from one into the next"
-    spans = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
     counts = window_counts(spans, check_whole("maxlen", maxlen), check_whole("step", step))
-    before = np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(spans[:, 0], counts) + step * (np.arange(counts.sum()) - before)
-
-# %% ../nbs/01_sequences.ipynb #30d41e73
-def window_starts(
-    length:int, # letters in the sequence
-    maxlen:int=50, # letters in a window, at least 1
-    step:int=50, # letters from one start to the next, at least 1
-)->np.ndarray: # starts, counted from 0; empty if `length < maxlen`
-    "Where each window of `maxlen` letters begins"
-    return starts_in([[0, length]], maxlen, step)
-
-def windows(
-    sequence:str, # letters
-    maxlen:int=50, # letters in a window, at least 1
-    step:int=50, # letters from one start to the next, at least 1
-)->list: # one string of `maxlen` letters a window
-    "Cut `sequence` into windows"
-    return [sequence[i:i+maxlen] for i in window_starts(len(sequence), maxlen, step)]
+    earlier = np.cumsum(counts) - counts                                # windows in the stretches before
+    number = np.arange(counts.sum()) - np.repeat(earlier, counts)       # of a window in its own stretch
+    return np.repeat(_as_pairs(spans)[:, 0], counts) + step * number
 
 # %% ../nbs/01_sequences.ipynb #0008c3d9
 def log_likelihood_ratio(
@@ -133,11 +152,17 @@ def log_likelihood_ratio(
 )->np.ndarray: # one number a letter, in nats: above 0 speaks for the first class
     "How much each letter says for the first class: the right attribution of the log-odds"
     check_letters(sequence)
-    p, q = _check_probs(probs), _check_probs(other, "other")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        evidence = {code: np.subtract(*np.log([sum(d[LETTERS.index(l)] for l in letters) for d in (p, q)]))
-                 for code, letters in IUPAC.items()}
-    return np.nan_to_num([evidence[letter] for letter in sequence.upper()], nan=0, posinf=np.inf, neginf=-np.inf)
+    p = _check_probs(probs)
+    q = _check_probs(other, "other")
+    with np.errstate(divide="ignore", invalid="ignore"):        # a letter may be impossible in a class
+        evidence = {code: _log_chance(letters, p) - _log_chance(letters, q)
+                    for code, letters in IUPAC.items()}
+    says = [evidence[letter] for letter in sequence.upper()]
+    return np.nan_to_num(says, nan=0, posinf=np.inf, neginf=-np.inf)    # impossible in both: says nothing
+
+def _log_chance(letters, probs):
+    "Logarithm of the probability that a letter is one of `letters`"
+    return np.log(sum(probs[LETTERS.index(letter)] for letter in letters))
 
 # %% ../nbs/01_sequences.ipynb #c8563a05
 def true_confidence(
@@ -156,6 +181,20 @@ def _compositions(total, parts):
     rest = [_compositions(total - k, parts - 1) for k in range(total + 1)]
     return np.concatenate([np.insert(r, 0, k, axis=1) for k, r in enumerate(rest)])
 
+# %% ../nbs/01_sequences.ipynb #e53463bb
+_TINY = 1e-300      # in place of a probability of 0: its logarithm is finite, so 0 times it is 0 and not NaN
+
+def _groups(p, q):
+    "The letters, grouped by their likelihood ratio: one mask over A, C, G, T for each group"
+    share = p / np.maximum(p + q, _TINY)        # rises with the ratio, and is never infinite
+    share = np.round(share, 12)                 # equal ratios may differ in their last bits
+    return [share == s for s in np.unique(share)]
+
+def _log_orders(counts):
+    "Logarithm of the number of orders in which letters can stand, for each row of counts"
+    log_factorial = np.vectorize(lgamma)        # lgamma(n + 1) is the logarithm of n!
+    return log_factorial(counts.sum(1) + 1) - log_factorial(counts + 1).sum(1)
+
 # %% ../nbs/01_sequences.ipynb #4cf87aa9
 def best_accuracy(
     length:int, # letters in a window, at least 1
@@ -164,14 +203,14 @@ def best_accuracy(
 )->float: # 0.5 to 1
     "Accuracy of the best possible classifier of windows, both classes equally likely"
     length = check_whole("length", length)
-    p, q = _check_probs(probs), _check_probs(other, "other")
-    ratio = np.round(p / np.maximum(p + q, 1e-300), 12)
-    groups = [ratio == r for r in np.unique(ratio)]
+    p = _check_probs(probs)
+    q = _check_probs(other, "other")
+    groups = _groups(p, q)
     counts = _compositions(length, len(groups))
-    ways = lgamma(length + 1) - np.vectorize(lgamma)(counts + 1).sum(1)
+    orders = _log_orders(counts)
     def log_chance(d):
-        logs = np.log(np.maximum([d[g].sum() for g in groups], 1e-300))
-        return ways + counts @ logs
+        in_group = [d[group].sum() for group in groups]
+        return orders + counts @ np.log(np.maximum(in_group, _TINY))
     return float(np.exp(np.maximum(log_chance(p), log_chance(q))).sum() / 2)
 
 # %% ../nbs/01_sequences.ipynb #cf4b225b
@@ -179,38 +218,52 @@ def write_fasta(
     path, # file to write; `.gz`, `.bz2`, `.xz` or `.zst` at the end compresses
     records, # (name, sequence) pairs; at least one
 )->None:
-    "Write a FASTA file, 80 letters a line; raises `ValueError` for a bad name or letter and then leaves no file"
+    """Write a FASTA file, 80 letters a line; raises `ValueError` for a bad name or letter
+
+    After an error there is no file, or the one that was there before."""
     with replacing(path) as tmp:
         count = 0
-        with dnaio.FastaWriter(tmp, line_length=80) as out:
+        with dnaio.FastaWriter(tmp, line_length=80) as out:     # the width of NCBI's genomes
             for count, record in enumerate(records, 1):
-                if isinstance(record, str) or len(record) != 2: raise ValueError(f"records must be (name, sequence) pairs, but record {count} is {record!r}")
-                name, sequence = record
-                if not isinstance(name, str) or not name or not name.isascii() or not name.isprintable() or name != name.strip():
-                    raise ValueError(f"records: the name of record {count} must be printable ASCII text without spaces at its ends, but is {name!r}")
-                check_letters(sequence, f"records: {name!r}")
-                out.write(name, sequence)
+                _check_record(record, count)
+                out.write(*record)
         if not count: raise ValueError("records must hold at least one (name, sequence) pair")
 
+def _check_record(record, number):
+    "Raise `ValueError` unless `record` is a name and a sequence that come back from a FASTA file as they are"
+    if isinstance(record, str) or len(record) != 2:
+        raise ValueError(f"records must be (name, sequence) pairs, but record {number} is {record!r}")
+    name, sequence = record
+    printable = isinstance(name, str) and name.isascii() and name.isprintable()
+    if not printable or not name or name != name.strip():
+        raise ValueError(f"records: the name of record {number} must be printable ASCII text "
+                         f"without spaces at its ends, but is {name!r}")
+    check_letters(sequence, f"records: {name!r}")
+
 # %% ../nbs/01_sequences.ipynb #9e6985b3
-def _records(path):
-    "Yield (name, sequence) from a file; what the readers and decompressors raise becomes one kind of error"
-    reader, count, name = None, 0, "standard input" if path == "-" else path
+def _read(path, name):
+    "Yield dnaio's records; what the readers and decompressors raise becomes one kind of error"
+    count = 0
     try:
-        while True:
-            try:
-                reader = reader or iter(dnaio.open(xopen(sys.stdin.buffer, "rb") if path == "-" else path))
-                record = next(reader)
-            except StopIteration: break
-            except Exception as e:
-                reason = next(iter(str(e).splitlines()), type(e).__name__)
-                raise ValueError(f"path: {name} cannot be read as FASTA or FASTQ beyond record {count}: {reason}") from e
-            count += 1
-            check_letters(record.sequence, f"path: {name}: record {record.name!r}")
-            yield record.name, record.sequence
-    finally:
-        if hasattr(reader, "close"): reader.close()
-    if not count: raise ValueError(f"path: {name} holds no sequence: a FASTA or FASTQ file with at least one record is needed")
+        with dnaio.open(xopen(sys.stdin.buffer, "rb") if path == "-" else path) as records:
+            for record in records:
+                yield record
+                count += 1
+    except Exception as e:
+        reason = next(iter(str(e).splitlines()), type(e).__name__)
+        readable = f"cannot be read as FASTA or FASTQ beyond record {count}"
+        raise ValueError(f"path: {name} {readable}: {reason}") from e
+
+def _records(path):
+    "Yield (name, sequence) from a file, each checked"
+    name = "standard input" if path == "-" else path
+    count = 0
+    for count, record in enumerate(_read(path, name), 1):
+        check_letters(record.sequence, f"path: {name}: record {record.name!r}")
+        yield record.name, record.sequence
+    if not count:
+        needed = "a FASTA or FASTQ file with at least one record"
+        raise ValueError(f"path: {name} holds no sequence: {needed} is needed")
 
 # %% ../nbs/01_sequences.ipynb #9fa8b0be
 def read_sequences(
@@ -224,8 +277,9 @@ def read_sequences(
     return _records(path)
 
 # %% ../nbs/01_sequences.ipynb #537a2333
-SEQUENCE_FILES = tuple(f".{name}{packed}" for name in ("fasta", "fa", "fna", "ffn", "fastq", "fq")
-                       for packed in ("", ".gz", ".bz2", ".xz", ".zst"))
+_FORMATS = ("fasta", "fa", "fna", "ffn", "fastq", "fq")
+_PACKED = ("", ".gz", ".bz2", ".xz", ".zst")        # what xopen unpacks
+SEQUENCE_FILES = tuple(f".{name}{packed}" for name in _FORMATS for packed in _PACKED)
 
 def sequence_files(
     path, # a folder, or one sequence file
@@ -234,6 +288,11 @@ def sequence_files(
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f"paths: {path} does not exist")
     if path.is_file(): return [path]
-    files = sorted(p for p in path.iterdir() if p.is_file() and p.name.lower().endswith(SEQUENCE_FILES) and not p.name.startswith("."))
-    if not files: raise ValueError(f"paths: the folder {path} holds no FASTA or FASTQ file (.fasta, .fa, .fna, .fastq, .fq, plain or compressed)")
-    return files
+    files = sorted(p for p in path.iterdir() if p.is_file() and _is_named_so(p.name))
+    if files: return files
+    raise ValueError(f"paths: the folder {path} holds no FASTA or FASTQ file "
+                     "(.fasta, .fa, .fna, .fastq, .fq, plain or compressed)")
+
+def _is_named_so(name):
+    "Whether a file in a folder is one of its sequence files; hidden ones belong to the system or an editor"
+    return name.lower().endswith(SEQUENCE_FILES) and not name.startswith(".")
