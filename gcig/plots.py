@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'CLASS_COLOURS', 'DIVERGING', 'STYLE', 'HEATMAP_ROWS', 'plot_history', 'plot_heatmap', 'plot_logo',
-           'plot_confidence', 'plot_track']
+           'plot_confidence', 'plot_track', 'plot_tracks', 'save_figure', 'draw_into_files']
 
 # %% ../nbs/09_plots.ipynb #ee482b84
 from contextlib import contextmanager
+from pathlib import Path
 
 # %% ../nbs/09_plots.ipynb #ccda538e
 import matplotlib.pyplot as plt
@@ -15,13 +16,35 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 
+# %% ../nbs/09_plots.ipynb #0adf7738
+from .core import replacing
+
 # %% ../nbs/09_plots.ipynb #debb8f7f
 COLOURS = dict(A="#009E73", C="#0072B2", G="#E69F00", T="#D55E00", N="#999999")
 CLASS_COLOURS = dict(high_gc="#8E44AD", equal_dist="#7F8C8D")
-DIVERGING = LinearSegmentedColormap.from_list("gcig", ["#053061", "#4393C3", "#FFFFFF", "#D6604D", "#67001F"], N=257)
-STYLE = {"figure.dpi": 110, "savefig.dpi": 150, "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left",
-         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "lines.linewidth": 1.6,
-         "figure.facecolor": "white", "axes.facecolor": "white", "savefig.bbox": "tight"}
+
+_BLUE_TO_RED = ["#053061", "#4393C3", "#FFFFFF", "#D6604D", "#67001F"]
+_SHADES = 257   # odd, so that the one in the middle is white itself
+DIVERGING = LinearSegmentedColormap.from_list("gcig", _BLUE_TO_RED, N=_SHADES)
+
+# %% ../nbs/09_plots.ipynb #e626743e
+_SIZES = {
+    "figure.dpi": 110,      # more would be sharper, and every stored notebook larger
+    "savefig.dpi": 150,     # a file may be printed, or looked at closely
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "lines.linewidth": 1.6,
+}
+_PLAIN = {
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.facecolor": "white",    # also where a notebook's theme is dark
+    "axes.facecolor": "white",
+    "savefig.bbox": "tight",        # letters below a heatmap lie outside its axes
+}
+STYLE = _SIZES | _PLAIN
 
 # %% ../nbs/09_plots.ipynb #1a60f50b
 @contextmanager
@@ -32,46 +55,89 @@ def _styled():
     try: yield
     finally: plt.rcParams.update(before)
 
-# %% ../nbs/09_plots.ipynb #4b2cfd8c
-def _array(values, name, shape, example):
-    "Values as a float array with as many axes as `shape` names; a leading axis of length 1 is dropped"
-    values = values.detach().cpu().float().numpy() if hasattr(values, "detach") else np.asarray(values, dtype=float)
-    if values.ndim == len(shape) + 1 and len(values) == 1: values = values[0]
-    if values.ndim != len(shape) or any(isinstance(s, int) and s != n for s, n in zip(shape, values.shape)):
-        raise ValueError(f"{name} must have shape {example}, but has shape {values.shape}")
-    if not values.size or not np.isfinite(values).all(): raise ValueError(f"{name} must hold finite numbers, at least one")
-    return values.astype(float)
-
 def _axes(ax, size):
     "`ax`, or the axes of a new figure"
-    return ax if ax is not None else plt.subplots(figsize=size)[1]
+    if ax is not None: return ax
+    return plt.subplots(figsize=size)[1]
+
+# %% ../nbs/09_plots.ipynb #4b2cfd8c
+def _floats(values):
+    "`values` as an array of floats"
+    if hasattr(values, "detach"): values = values.detach().cpu().float().numpy()
+    return np.asarray(values, dtype=float)
+
+def _array(values, name, shape, wanted):
+    "Finite values of a `shape`, in which None stands for any length; one more leading axis, of length 1, is dropped"
+    array = _floats(values)
+    if array.ndim == len(shape) + 1 and len(array) == 1: array = array[0]
+    fits = [length in (None, n) for length, n in zip(shape, array.shape)]
+    if array.ndim != len(shape) or not all(fits):
+        raise ValueError(f"{name} must have shape {wanted}, but has shape {array.shape}")
+    if not array.size or not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold finite numbers, at least one")
+    return array
+
+# %% ../nbs/09_plots.ipynb #4ab0f08f
+def _history_table(history):
+    "The table of a `History`, or the table itself; raises `ValueError` for what is neither"
+    table = getattr(history, "table", history)
+    columns = set(getattr(table, "columns", ()))
+    if not {"epoch", "loss", "accuracy", "lr"} <= columns or not len(table):
+        raise ValueError("history must be a History of at least one epoch, or a table with its columns")
+    return table
+
+def _by_epoch(ax, table, column):
+    "Draw a column for training and, where there is one, for validation"
+    ax.plot(table.epoch, table[column], "o-", color="black", label="training")
+    validation = f"val_{column}"
+    if validation in table:
+        ax.plot(table.epoch, table[validation], "s--", color=COLOURS["C"], label="validation")
 
 # %% ../nbs/09_plots.ipynb #c4e7060b
+#| code-fold: true
 def plot_history(
     history, # a `History`, or a table with the same columns
     best:float=None, # best possible accuracy, drawn as a dotted line
 ): # the figure
     "Draw loss, accuracy and learning rate of every epoch"
-    table = getattr(history, "table", history)
-    if not {"epoch", "loss", "accuracy", "lr"} <= set(getattr(table, "columns", ())) or not len(table):
-        raise ValueError("history must be a History of at least one epoch, or a table with its columns")
-    panels = [("loss", "loss (nats)"), ("accuracy", "accuracy"), ("lr", "learning rate")]
+    table = _history_table(history)
+    labels = dict(loss="loss (nats)", accuracy="accuracy", lr="learning rate")
     with _styled():
-        fig, axes = plt.subplots(1, 3, figsize=(10, 2.9), layout="constrained")
-        for ax, (column, label) in zip(axes, panels):
-            ax.plot(table.epoch, table[column], "o-", color="black", label="training")
-            if f"val_{column}" in table: ax.plot(table.epoch, table[f"val_{column}"], "s--", color="#0072B2", label="validation")
+        fig, (loss, accuracy, rate) = plt.subplots(1, 3, figsize=(10, 2.9), layout="constrained")
+        for ax, (column, label) in zip(fig.axes, labels.items()):
+            _by_epoch(ax, table, column)
             ax.set(xlabel="epoch", ylabel=label, xticks=table.epoch)
-        axes[0].set_ylim(bottom=0); axes[2].set_ylim(0, table.lr.max()*1.2)
+        loss.set_ylim(bottom=0)
+        loss.legend()
+        rate.set_ylim(0, table.lr.max()*1.2)    # room above a rate that never changes
         if best is not None:
-            axes[1].axhline(best, color="#D55E00", ls=":", label=f"best possible {best:.4f}")
-            axes[1].legend(*[items[-1:] for items in axes[1].get_legend_handles_labels()], loc="lower right")
-        axes[0].legend()
+            line = accuracy.axhline(best, color=COLOURS["T"], ls=":", label=f"best possible {best:.4f}")
+            accuracy.legend(handles=[line], loc="lower right")
     return fig
 
-# %% ../nbs/09_plots.ipynb #1228db6f
+# %% ../nbs/09_plots.ipynb #1b473c2d
 HEATMAP_ROWS = ("abs. sum", "sum", "A", "C", "G", "T")
 
+def _heatmap_rows(scores):
+    "The rows of a heatmap, in the order of `HEATMAP_ROWS`"
+    return np.vstack([np.abs(scores).sum(0), scores.sum(0), scores])
+
+def _number_tens(ax, length, pad):
+    "Number the first and every tenth column of a heatmap, `pad` points below it"
+    tens = [i for i in range(length) if (i + 1) % 10 == 0 or i == 0]
+    ax.set_xticks([i + .5 for i in tens], [i + 1 for i in tens])
+    ax.tick_params(axis="x", rotation=0, length=0, pad=pad)
+
+def _letters_below(ax, sequence):
+    "Write the sequence below a heatmap, each letter in its colour"
+    place = dict(xytext=(0, -4), xycoords=("data", "axes fraction"), textcoords="offset points")
+    look = dict(ha="center", va="top", weight="bold", family="monospace", annotation_clip=False)
+    for i, letter in enumerate(sequence):
+        colour = COLOURS.get(letter.upper(), COLOURS["N"])
+        ax.annotate(letter, (i + .5, 0), color=colour, **place, **look)
+
+# %% ../nbs/09_plots.ipynb #1228db6f
+#| code-fold: true
 def plot_heatmap(
     scores, # (4, L) scores in the order A, C, G, T
     sequence:str=None, # L letters to write below; None numbers the positions
@@ -80,33 +146,30 @@ def plot_heatmap(
     limit:float=None, # score of the darkest colours; None takes the biggest absolute value
 ): # the axes
     "Draw scores as a heatmap with white at zero; raises `ValueError` for a bad shape"
-    import seaborn as sns
-    s = _array(scores, "scores", (4, "L"), "(4, L)")
-    if sequence is not None and len(sequence) != s.shape[1]:
-        raise ValueError(f"sequence must have {s.shape[1]} letters, as many as scores has positions, but has {len(sequence)}")
-    if limit is not None and not limit > 0: raise ValueError(f"limit must be above 0, but got {limit!r}")
-    rows = np.vstack([np.abs(s).sum(0), s.sum(0), s])
+    import seaborn as sns       # takes scipy's statistics along, a second that all who import the colours would wait
+    scores = _array(scores, "scores", (4, None), "(4, L)")
+    _check_heatmap(sequence, limit, scores.shape[1])
+    rows = _heatmap_rows(scores)
     limit = limit or np.abs(rows).max() or 1
+    grid = dict(linewidths=.4, linecolor="#e4e4e4", xticklabels=False, yticklabels=False)
     with _styled():
-        ax = _axes(ax, (max(4, .24*s.shape[1]), 2.3))
-        sns.heatmap(rows, ax=ax, cmap=DIVERGING, vmin=-limit, vmax=limit, xticklabels=False, yticklabels=False,
-                    linewidths=.4, linecolor="#e4e4e4", cbar_kws=dict(label="score", pad=.015, aspect=12))
+        ax = _axes(ax, (max(4, .24*scores.shape[1]), 2.3))     # .24 inches hold a letter
+        bar = dict(label="score", pad=.015, aspect=12)
+        sns.heatmap(rows, ax=ax, cmap=DIVERGING, vmin=-limit, vmax=limit, cbar_kws=bar, **grid)
         ax.set_title(title)
         ax.set_yticks(np.arange(6) + .5, HEATMAP_ROWS)
         ax.tick_params(axis="y", rotation=0, length=0)
-        ax.axhline(2, color="black", lw=1)
-        _letters_below(ax, sequence, s.shape[1])
+        ax.axhline(2, color="black", lw=1)      # between the sums and the letters
+        _number_tens(ax, scores.shape[1], pad=14 if sequence else 3)    # 14 points leave room for letters
+        _letters_below(ax, sequence or "")
     return ax
 
-# %% ../nbs/09_plots.ipynb #1b473c2d
-def _letters_below(ax, sequence, length):
-    "Write the sequence below a heatmap, each letter in its colour, and number every tenth position"
-    tens = [i for i in range(length) if (i + 1) % 10 == 0 or i == 0]
-    ax.set_xticks([i + .5 for i in tens], [i + 1 for i in tens])
-    ax.tick_params(axis="x", rotation=0, length=0, pad=14 if sequence else 3)
-    for i, letter in enumerate(sequence or ""):
-        ax.annotate(letter, (i + .5, 0), (0, -4), xycoords=("data", "axes fraction"), textcoords="offset points", ha="center", va="top",
-                    color=COLOURS.get(letter.upper(), COLOURS["N"]), weight="bold", family="monospace", annotation_clip=False)
+def _check_heatmap(sequence, limit, length):
+    "Raise `ValueError` unless the sequence has `length` letters and the limit is above 0; both may be None"
+    if sequence is not None and len(sequence) != length:
+        raise ValueError(f"sequence must have {length} letters, as many as scores has positions, "
+                         f"but has {len(sequence)}")
+    if limit is not None and not limit > 0: raise ValueError(f"limit must be above 0, but got {limit!r}")
 
 # %% ../nbs/09_plots.ipynb #0664a05f
 def plot_logo(
@@ -116,17 +179,35 @@ def plot_logo(
     ax=None, # axes to draw on; None makes a figure
 ): # the axes
     "Draw scores as a sequence logo; raises `ValueError` for a bad shape"
-    import logomaker
-    s = _array(scores, "scores", (4, "L"), "(4, L)")
+    import logomaker            # slow to import for the same reason as seaborn
+    scores = _array(scores, "scores", (4, None), "(4, L)")
+    length = scores.shape[1]
+    table = pd.DataFrame(scores.T, columns=list("ACGT"), index=range(1, length + 1))
     with _styled():
-        ax = _axes(ax, (max(4, .22*s.shape[1]), 2))
-        table = pd.DataFrame(s.T, columns=list("ACGT"), index=range(1, s.shape[1] + 1))
+        ax = _axes(ax, (max(4, .22*length), 2))     # .22 inches hold a letter
         logomaker.Logo(table, ax=ax, color_scheme={l: COLOURS[l] for l in "ACGT"}, flip_below=False)
         ax.axhline(0, color="black", lw=.8)
-        ax.set(title=title, xlabel="position", ylabel=ylabel, xlim=(.4, s.shape[1] + .6))
+        ax.set(title=title, xlabel="position", ylabel=ylabel, xlim=(.4, length + .6))
     return ax
 
+# %% ../nbs/09_plots.ipynb #e69569a2
+def _as_series(confidence):
+    "Confidences as an array (N, n+1)"
+    several = np.ndim(confidence) == 2 and len(confidence) > 1
+    shape = (None, None) if several else (None,)
+    return np.atleast_2d(_array(confidence, "confidence", shape, "(n+1,) or (N, n+1)"))
+
+def _draw_series(ax, series):
+    "Draw one series, or thin lines for several and a line for their mean"
+    edits = np.arange(series.shape[1])
+    label = "model"
+    if len(series) > 1:
+        ax.plot(edits, series.T, color="#bbbbbb", lw=.7)
+        label = f"mean of {len(series)}"
+    ax.plot(edits, series.mean(0), "o-", ms=4, color=CLASS_COLOURS["high_gc"], label=label)
+
 # %% ../nbs/09_plots.ipynb #4de3df41
+#| code-fold: true
 def plot_confidence(
     confidence, # (n+1,) or (N, n+1): before the first edit and after each of n
     truth=None, # (n+1,) the right confidence, to compare; may be left out
@@ -135,43 +216,85 @@ def plot_confidence(
     ax=None, # axes to draw on; None makes a figure
 ): # the axes
     "Draw how confidence changes with the edits"
-    several = np.ndim(confidence) == 2 and len(confidence) > 1
-    c = _array(confidence, "confidence", ("N", "n+1"), "(n+1,) or (N, n+1)") if several else _array(confidence, "confidence", ("n+1",), "(n+1,) or (N, n+1)")[None]
-    n = c.shape[1] - 1
-    if truth is not None: truth = _array(truth, "truth", (n + 1,), f"({n + 1},)")
-    if iteration is not None and iteration not in range(n + 1): raise ValueError(f"iteration must be from 0 to {n}, but got {iteration!r}")
-    edits = np.arange(n + 1)
+    series = _as_series(confidence)
+    states = series.shape[1]
+    if truth is not None: truth = _array(truth, "truth", (states,), f"({states},)")
+    if iteration is not None and iteration not in range(states):
+        raise ValueError(f"iteration must be from 0 to {states - 1}, but got {iteration!r}")
     with _styled():
         ax = _axes(ax, (6, 2.8))
-        for row in c if len(c) > 1 else []: ax.plot(edits, row, color="#bbbbbb", lw=.7)
-        ax.plot(edits, c.mean(0), "o-", ms=4, color=CLASS_COLOURS["high_gc"], label="model" if len(c) == 1 else f"mean of {len(c)}")
-        if truth is not None: ax.plot(edits, truth, ":", color="black", label="right confidence")
-        if iteration is not None: ax.plot(iteration, c.mean(0)[iteration], "o", ms=11, mfc="none", mec="black", mew=1.5)
-        ax.set(xlabel="edits", ylabel="confidence", ylim=(-.03, 1.03), title=title)
+        _draw_series(ax, series)
+        if truth is not None: ax.plot(truth, ":", color="black", label="right confidence")
+        if iteration is not None: _circle(ax, iteration, series[:, iteration].mean())
+        ax.set(xlabel="edits", ylabel="confidence", ylim=(-.03, 1.03), title=title)   # .03: whole dots at 0 and 1
         ax.xaxis.get_major_locator().set_params(integer=True)
-        if truth is not None or len(c) > 1: ax.legend(loc="best")
+        if truth is not None or len(series) > 1: ax.legend(loc="best")
     return ax
 
+def _circle(ax, x, y): ax.plot(x, y, "o", ms=11, mfc="none", mec="black", mew=1.5)
+
+# %% ../nbs/09_plots.ipynb #6c6ff82c
+def _binned(x, y, bins):
+    "Values in bins of neighbours: mean place, and mean, smallest and biggest value of each bin"
+    bin_of_each = np.arange(len(x)) * bins // len(x)
+    groups = pd.DataFrame(dict(x=x, y=y)).groupby(bin_of_each)
+    return pd.DataFrame(dict(x=groups.x.mean(), y=groups.y.mean(), low=groups.y.min(), high=groups.y.max()))
+
 # %% ../nbs/09_plots.ipynb #750f24c5
+#| code-fold: true
 def plot_track(
     position, # (n,) where each value is, ascending
     value, # (n,) the values; NaN where there is none
     ylabel:str="score", # what the values are
     title:str="", # above the plot
-    bins:int=1000, # most points that are drawn
+    # most points that are drawn; a figure 10 inches wide has about as many pixels
+    bins:int=1000,
     ax=None, # axes to draw on; None makes a figure
 ): # the axes
     "Draw values along a sequence; raises `ValueError` for a bad shape"
-    x, y = np.asarray(position, dtype=float), np.asarray(value, dtype=float)
-    if x.ndim != 1 or x.shape != y.shape or not len(x): raise ValueError(f"position and value must be two lists of one length, but have shapes {x.shape} and {y.shape}")
+    x = np.asarray(position, dtype=float)
+    y = np.asarray(value, dtype=float)
+    if x.ndim != 1 or x.shape != y.shape or not len(x):
+        raise ValueError("position and value must be two lists of one length, "
+                         f"but have shapes {x.shape} and {y.shape}")
     with _styled():
         ax = _axes(ax, (10, 2))
         if len(x) > bins:
-            groups = pd.DataFrame(dict(x=x, y=y)).groupby(np.arange(len(x)) * bins // len(x))
-            x, low, high, y = groups.x.mean().values, groups.y.min().values, groups.y.max().values, groups.y.mean().values
-            ax.fill_between(x, low, high, color="#bbbbbb", lw=0)
+            binned = _binned(x, y, bins)
+            ax.fill_between(binned.x, binned.low, binned.high, color="#bbbbbb", lw=0)
+            x, y = binned.x.values, binned.y.values
         ax.axhline(0, color="#888888", lw=.8)
         ax.plot(x, y, color="black", lw=1)
-        ax.set(xlabel="position", ylabel=ylabel, title=title, xlim=(x[0], x[-1]) if len(x) > 1 else None)
+        ax.set(xlabel="position", ylabel=ylabel, title=title)
+        if len(x) > 1: ax.set_xlim(x[0], x[-1])
         ax.xaxis.set_major_formatter("{x:,.0f}")
     return ax
+
+# %% ../nbs/09_plots.ipynb #5148e147
+def plot_tracks(
+    tracks, # (title, position, value) of each, the last two as in `plot_track`; at least one
+    ylabel:str="score", # what the values are
+): # the figure
+    "Draw values along several sequences; raises `ValueError` for a bad shape"
+    height = .4 + 1.9*len(tracks)      # inches: a panel as high as that of `plot_track`, and the margins
+    with _styled():
+        fig = plt.figure(figsize=(10, height), layout="constrained")
+        axes = fig.subplots(len(tracks), squeeze=False)
+        for ax, (title, position, value) in zip(axes[:, 0], tracks):
+            plot_track(position, value, ylabel, title, ax=ax)
+    return fig
+
+# %% ../nbs/09_plots.ipynb #742c8f29
+def save_figure(
+    path, # file to write: `.png`, `.svg`, `.pdf` or whatever else matplotlib writes
+    figure, # matplotlib figure; it is closed
+)->None:
+    "Write a figure and close it; raises `ValueError` for an ending that matplotlib does not know"
+    with _styled(), replacing(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix[1:].lower())
+    plt.close(figure)
+
+# %% ../nbs/09_plots.ipynb #7da9255f
+def draw_into_files()->None:
+    "From here on figures are for files only: no window, and no screen needed"
+    plt.switch_backend("Agg")
