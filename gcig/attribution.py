@@ -292,7 +292,7 @@ def _off_simplex(found, path):
 
 def _average_draws(found, k):
     "The mean over `k` draws of the baseline for each sequence, with the spread of the scores"
-    drawn = {name: v.view(-1, k, *v.shape[1:]) for name, v in vars(found).items() if v is not None}
+    drawn = {name: v.unflatten(0, (-1, k)) for name, v in vars(found).items() if v is not None}
     mean = {name: v.to(found.scores.dtype).mean(1) for name, v in drawn.items()}
     absolute = drawn["error_estimate"] * drawn["scores"].abs().sum((2, 3))
     of_mean = absolute.square().sum(1).sqrt() / k      # errors of different draws add up as squares

@@ -202,7 +202,7 @@ def _to_split(points, intervals, size, going, limits):
     return excess >= threshold[path]
 
 # %% ../nbs/06_quadrature.ipynb #7726bfbc
-ROUNDS = 6     # of splitting between two looks at the size: a look costs as much as a round of few points
+ROUNDS = 6     # of splitting between two looks at the size: a look goes through all gradients, a round through new ones
 
 def _refine(points, intervals, size, limits, batch_size):
     "Split as long as paths are not within the limits, a few times; return intervals and state"
