@@ -67,12 +67,12 @@ def _end_of_signature(tokens):
         depth -= t.string in (")", "]", "}")
         if t.string == ":" and not depth: return t.start[0]
 
-# %% ../nbs/41_docs.ipynb #0211aada
+# %% ../nbs/41_docs.ipynb #9cd86b12
 def as_cell(
     comment:str, # text with code in backticks
 )->str: # Markdown that stays within a table's cell
     "A comment as it goes into a table"
-    parts = re.split(r'(`[^`]+`|"[^"`\s]+")', comment)
+    parts = re.split(r'(`[^`]+`|"[^"`\s]*")', comment)
     parts[::2] = map(_plain, parts[::2])
     parts[1::2] = (_code(part.strip("`")) for part in parts[1::2])      # what the pattern found
     return "".join(parts)
@@ -87,7 +87,7 @@ def _plain(text):
 
 def _without_bars(text): return text.replace("|", "&#124;")
 
-# %% ../nbs/41_docs.ipynb #896a6b80
+# %% ../nbs/41_docs.ipynb #6bc854ec
 class Row(NamedTuple):
     "A line of the table, in Markdown"
     name:str # of the argument or field
@@ -95,6 +95,7 @@ class Row(NamedTuple):
     default:str="" # what it is when it is left out
     meaning:str="" # the comment
 
+# %% ../nbs/41_docs.ipynb #ff2eea07
 def table(
     rows:list, # of `Row`
 )->str: # a table in Markdown, "" if it had nothing to say
