@@ -18,10 +18,11 @@ VIEWS = ("confidence", "scores", "sequence", "edits")
 
 
 def stored(name):
-    "The pages of explorers among the stored outputs of a notebook"
+    "The pages of explorers among the stored outputs of a notebook (which may show single drawings, too)"
     cells = json.loads((NBS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     data = [o.get("data", {}) for c in cells for o in c.get("outputs", [])]
-    return ["".join(d["text/html"]) for d in data if "gcig-explorer" in "".join(d.get("text/html", ""))]
+    pages = ["".join(d.get("text/html", "")) for d in data]
+    return [page for page in pages if 'class="gcig-explorer asleep"' in page]
 
 
 def shown(page):
@@ -33,12 +34,18 @@ def all_changed(before, after):
     return [v for v in VIEWS if before[v] == after[v]] == []
 
 
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"></head>
+<body>{}</body></html>
+"""
+
+
 @pytest.fixture(params=["11_explorer", "20_tutorial"])
 def film(request, page, tmp_path):
     "A page with a notebook's stored explorer, opened with the network cut off"
     html, = stored(request.param)
     path = tmp_path / "film.html"
-    path.write_text(f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"></head><body>{html}</body></html>', encoding="utf-8")
+    path.write_text(PAGE.format(html), encoding="utf-8")
     asked = []
     page.on("request", lambda r: asked.append(r.url))
     page.context.set_offline(True)
@@ -55,21 +62,34 @@ def test_dragging_and_arrow_keys_change_all_four_views(film):
     film.mouse.down()
     film.mouse.move(box["x"] + box["width"]/2, box["y"] + box["height"]/2, steps=5)
     film.mouse.up()
-    assert 8 <= int(slider.input_value()) <= 12 and all_changed(start, shown(film))
+    assert 8 <= int(slider.input_value()) <= 12
+    assert all_changed(start, shown(film))
     film.get_by_label("direction").select_option("decrease")
     slider.press("Home")
     for i in range(1, 6):
         before = shown(film)
         slider.press("ArrowRight")
-        assert slider.input_value() == str(i) and all_changed(before, shown(film)), i
+        assert slider.input_value() == str(i)
+        assert all_changed(before, shown(film)), i
         assert slider.get_attribute("aria-valuetext") == f"{i} of 20 edits"
     assert film.locator(".words").inner_text().startswith("Edit 5 of 20: position ")
+
+
+def film_data(html):
+    "The data in the page of an explorer"
+    return json.loads(html.split('<script type="application/json">')[1].split("</script>")[0])
+
+
+def middle(locator):
+    "Of what is seen of an element, in pixels"
+    box = locator.bounding_box()
+    return box["x"] + box["width"]/2, box["y"] + box["height"]/2
 
 
 @pytest.mark.parametrize("film", ["11_explorer", "20_tutorial"], indirect=True)
 def test_views_show_the_data(film, request):
     html, = stored(request.node.callspec.params["film"])
-    s = json.loads(html.split('<script type="application/json">')[1].split("</script>")[0])["series"]["1,0,0"]
+    s = film_data(html)["series"]["1,0,0"]
     film.get_by_label("direction").select_option("decrease")
     film.locator("[data-view=edits] button").nth(2).click()
     position, old, new = s["edits"][2]
@@ -81,9 +101,10 @@ def test_views_show_the_data(film, request):
     assert "".join(letters) == "".join(right)
     assert film.locator("[data-view=sequence] .latest").text_content().strip() == new
     assert film.locator("[data-view=scores] path").count() == sum(v != 0 for v in s["scores"][3])
-    ring = film.locator("[data-view=confidence] .marker").bounding_box()
-    dot = film.locator("[data-view=confidence] .dot").nth(3).bounding_box()
-    assert abs(ring["x"] + ring["width"]/2 - dot["x"] - dot["width"]/2) < 1 and abs(ring["y"] + ring["height"]/2 - dot["y"] - dot["height"]/2) < 1
+    ring_x, ring_y = middle(film.locator("[data-view=confidence] .marker"))
+    dot_x, dot_y = middle(film.locator("[data-view=confidence] .dot").nth(3))
+    assert abs(ring_x - dot_x) < 1
+    assert abs(ring_y - dot_y) < 1
 
 
 def test_play_runs_to_the_end_and_stops(film):
@@ -95,13 +116,60 @@ def test_play_runs_to_the_end_and_stops(film):
     expect(film.get_by_role("button", name="Play")).to_be_visible()
 
 
+FITS = "width => document.querySelector('.gcig-explorer svg').getBoundingClientRect().right <= width"
+LEFTMOST = """
+const texts = [...document.querySelectorAll('.gcig-explorer text')]
+Math.min(...texts.map(t => t.getBoundingClientRect().left))
+"""
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_cut_off(film, width):
     film.set_viewport_size(dict(width=width, height=900))
-    film.wait_for_function("w => document.querySelector('.gcig-explorer svg').getBoundingClientRect().right <= w", arg=width)
+    film.wait_for_function(FITS, arg=width)
     assert film.evaluate("document.documentElement.scrollWidth") <= width
-    low = film.evaluate("Math.min(...[...document.querySelectorAll('.gcig-explorer text')].map(t => t.getBoundingClientRect().left))")
-    assert low >= 0
+    assert film.evaluate(LEFTMOST) >= 0
+
+
+SETTINGS = {
+    "notebook-extension/tracker": dict(windowingMode="none"),
+    "apputils-extension/notification": dict(fetchNews="false", checkForUpdates=False),
+}
+
+
+def write_settings(folder):
+    "JupyterLab renders all cells and asks nothing of the network"
+    for name, value in SETTINGS.items():
+        path = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(value))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def start_lab(folder, work, settings, port):
+    "A JupyterLab of its own, with nothing of the user's"
+    options = [
+        f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={work}",
+        f"--LabApp.user_settings_dir={settings}", "--IdentityProvider.token=",
+        "--ServerApp.disable_check_xsrf=True", "--allow-root", "--no-browser"]
+    folders = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    return subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=os.environ | folders,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for(process, port):
+    "Until JupyterLab answers, for a minute at most"
+    for _ in range(240):
+        assert process.poll() is None, "JupyterLab did not start"
+        try:
+            urlopen(f"http://127.0.0.1:{port}/api").close()
+            return
+        except OSError: time.sleep(.25)
 
 
 @pytest.fixture
@@ -110,39 +178,33 @@ def lab(tmp_path):
     work, settings = tmp_path / "work", tmp_path / "settings"
     work.mkdir()
     shutil.copy(NBS / "20_tutorial.ipynb", work)
-    for name, value in {"notebook-extension/tracker": dict(windowingMode="none"), "apputils-extension/notification": dict(fetchNews="false", checkForUpdates=False)}.items():
-        path = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(value))
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    options = [f"--ServerApp.port={port}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={work}", f"--LabApp.user_settings_dir={settings}",
-               "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--allow-root", "--no-browser"]
-    environment = os.environ | {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    process = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    write_settings(settings)
+    port = free_port()
+    process = start_lab(tmp_path, work, settings, port)
     try:
-        for _ in range(240):
-            assert process.poll() is None, "JupyterLab did not start"
-            try: urlopen(f"http://127.0.0.1:{port}/api").close()
-            except OSError: time.sleep(.25)
-            else: break
+        wait_for(process, port)
         yield f"http://127.0.0.1:{port}/lab/tree/20_tutorial.ipynb"
     finally:
         process.terminate()
         process.wait(20)
 
 
-def test_live_slider_in_jupyterlab(page, lab):
-    page.goto(lab)
+def run_all(page):
+    "Run all cells of the notebook that opens; cells that are run before the kernel is there are lost"
     expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible(timeout=60_000)
     page.locator(".jp-OutputArea-output").first.wait_for(timeout=60_000)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=60_000)      # cells that are run before the kernel is there are lost
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def test_live_slider_in_jupyterlab(page, lab):
+    page.goto(lab)
+    run_all(page)
     handle = page.locator(".widget-slider .noUi-handle")
     handle.wait_for(timeout=170_000)
-    expect(page.locator(".jp-Notebook [data-mime-type='application/vnd.jupyter.stderr']")).to_have_count(0)
+    errors = page.locator(".jp-Notebook [data-mime-type='application/vnd.jupyter.stderr']")
+    expect(errors).to_have_count(0)
     page.locator(".gcig-explorer [data-view=confidence] svg").first.wait_for()
     handle.scroll_into_view_if_needed()
     handle.focus()
@@ -158,9 +220,11 @@ def test_live_slider_in_jupyterlab(page, lab):
     typed = page.locator(".widget-text input")
     typed.fill("GATTACA")
     typed.press("Enter")
-    expect(page.get_by_role("alert").filter(has_text="The network reads 50 letters; this has 7.")).to_be_visible()
+    problem = page.get_by_role("alert").filter(has_text="The network reads 50 letters; this has 7.")
+    expect(problem).to_be_visible()
     expect(page.locator(".gcig-explorer .words")).to_contain_text("Edit 10 of 20")
     typed.fill("ACGTA"*10)
     typed.press("Enter")
     handle.press("Home")
-    expect(page.locator(".gcig-explorer [data-view=logo] svg")).to_have_attribute("aria-label", re.compile("ACGTA"*10), timeout=60_000)
+    logo = page.locator(".gcig-explorer [data-view=logo] svg")
+    expect(logo).to_have_attribute("aria-label", re.compile("ACGTA"*10), timeout=60_000)
