@@ -8,6 +8,7 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
+extras = ("dev", "bigwig", "parquet", "peers")
 
 setup(
     name=cfg["lib_name"],
@@ -29,7 +30,7 @@ setup(
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=[cfg["lib_name"]]),
     install_requires=cfg["requirements"].split(),
-    extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "bigwig", "parquet", "peers")},
+    extras_require={name: cfg[f"{name}_requirements"].split() for name in extras},
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),
         "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-QUIET = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync"]
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +29,8 @@ def chromium():
 def page(chromium):
     "An empty page, 1280 by 900; anything that its scripts complain of fails the test"
     context = chromium.new_context(viewport=dict(width=1280, height=900))
-    page, errors = context.new_page(), []
+    page = context.new_page()
+    errors = []
     page.on("pageerror", lambda e: errors.append(str(e)))
     yield page
     context.close()

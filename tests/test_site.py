@@ -1,4 +1,4 @@
-"""The built site in a real Chromium: every page, at two widths and in both themes, with the network cut off."""
+"""The built site in a real Chromium: every page, at two widths, in both themes, with the network cut off."""
 import functools
 import json
 import re
@@ -23,7 +23,8 @@ def address(path):
 
 
 PAGES = sorted(map(address, (ROOT / "nbs").glob("*.ipynb")))
-MOST = 3_000_000
+MOST = 3_000_000        # bytes of a page with all that it loads: a second or two on a slow line
+FEWEST = 20             # links of a page: the sidebar alone has as many
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -32,10 +33,11 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory):
-    "The folder of the site, built from the stored outputs by Quarto where it is on the PATH, else by smalldocs"
+    "The folder of the site, built from the stored outputs by Quarto where it is there, else by smalldocs"
     if not shutil.which("quarto"): pytest.importorskip("smalldocs", reason="smalldocs needs Python 3.11")
     folder = tmp_path_factory.mktemp("site") / "_docs"
-    subprocess.run([sys.executable, ROOT / "tools/site.py", "--stored", "--out", folder], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, ROOT / "tools/site.py", "--stored", "--out", folder]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder
 
 
@@ -55,16 +57,30 @@ def test_the_pages_are_those_of_the_notebooks(docs):
 
 def visit(page, site, name, width):
     "Open a page; return what went wrong on the way and the bytes that it took"
-    wrong, responses = [], []
+    wrong = []
+    responses = []
+
+    def said(message):
+        if message.type == "error": wrong.append(message.text)
+
+    def asked(request):
+        if not request.url.startswith((site, "data:", "blob:")): wrong.append(f"elsewhere: {request.url}")
+
     page.on("pageerror", lambda e: wrong.append(str(e)))
-    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+    page.on("console", said)
     page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
-    page.on("request", lambda r: None if r.url.startswith((site, "data:", "blob:")) else wrong.append(f"elsewhere: {r.url}"))
+    page.on("request", asked)
     page.on("response", lambda r: responses.append(r))
     page.set_viewport_size(dict(width=width, height=900))
     page.goto(f"{site}/{name}.html")
     wrong += [f"{r.status}: {r.url}" for r in responses if r.status >= 400]
     return wrong, sum(len(r.body()) for r in responses)
+
+
+# pictures that say nothing of themselves, or that are not there
+BAD_PICTURES = """
+[...document.images].filter(i => !i.alt.trim() || !i.naturalWidth).map(i => i.src.slice(0, 60))
+"""
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -75,7 +91,7 @@ def test_page(chromium, site, name, width, scheme):
     assert wrong == []
     assert 10_000 < size <= MOST
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
-    assert page.evaluate("[...document.images].filter(i => !i.alt.trim() || !i.naturalWidth).map(i => i.src.slice(0, 60))") == []
+    assert page.evaluate(BAD_PICTURES) == []
     assert page.locator("main h1").count() == 1
     page.wait_for_timeout(100)      # what scrolls has been marked
     if width == 1280: accessible(page)
@@ -85,28 +101,33 @@ def test_page(chromium, site, name, width, scheme):
 def accessible(page):
     "Fail on every serious or critical finding of axe-core"
     from axe_playwright_python.sync_playwright import Axe
-    found = [v for v in Axe().run(page).response["violations"] if v["impact"] in ("serious", "critical")]
+    violations = Axe().run(page).response["violations"]
+    found = [v for v in violations if v["impact"] in ("serious", "critical")]
     assert [(v["id"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found] == []
+
+
+def leads_somewhere(link, docs, ids):
+    "Whether a link within the site, `page.html#anchor` or a file, points to something that is there"
+    target, _, anchor = link.partition("#")
+    name = (target or "index.html").removesuffix(".html")
+    if name not in ids: return (docs / name).exists()
+    return not anchor or anchor in ids[name]
 
 
 def test_no_link_is_broken(chromium, site, docs):
     page = chromium.new_page()
-    links, ids = {}, {}
+    links = {}
+    ids = {}
     for name in PAGES:
         page.goto(f"{site}/{name}.html")
         links[name] = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.href)")
         ids[name] = set(page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)"))
     page.close()
-    assert all(len(l) > 20 for l in links.values())
+    assert all(len(addresses) > FEWEST for addresses in links.values())
     broken = []
     for name, addresses in links.items():
-        for address in set(addresses):
-            if not address.startswith(site): continue
-            target, _, anchor = address[len(site) + 1:].partition("#")
-            target = (target or "index.html").removesuffix(".html")
-            if target in ids:
-                if anchor and anchor not in ids[target]: broken.append((name, address))
-            elif not (docs / target).exists(): broken.append((name, address))
+        inside = {a[len(site) + 1:] for a in addresses if a.startswith(site)}
+        broken += [(name, link) for link in inside if not leads_somewhere(link, docs, ids)]
     assert broken == []
 
 
@@ -135,9 +156,16 @@ def test_search_finds_completeness(chromium, site):
     page.close()
 
 
+def printed(path):
+    "What the cells of a notebook printed that are on its page"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    hidden = re.compile(r"#\| (hide|exporti?\n)")
+    shown = [c for c in cells if c["cell_type"] == "code" and not hidden.match("".join(c["source"]))]
+    return ["".join(o["text"]).rstrip() for c in shown for o in c["outputs"] if o.get("name") == "stdout"]
+
+
 def test_pages_show_the_outputs_that_were_handed_over(docs):
     for path in (ROOT / "nbs").glob("*.ipynb"):
-        cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code" and not re.match(r"#\| (hide|exporti?\n)", "".join(c["source"]))]
-        printed = ["".join(o["text"]).rstrip() for c in cells for o in c["outputs"] if o.get("name") == "stdout"]
-        page = unescape(re.sub(r"<[^>]*>", "", (docs / f"{address(path)}.html").read_text(encoding="utf-8")))
-        assert [p[:80] for p in printed if p not in page] == [], path.stem
+        html = (docs / f"{address(path)}.html").read_text(encoding="utf-8")
+        page = unescape(re.sub(r"<[^>]*>", "", html))
+        assert [p[:80] for p in printed(path) if p not in page] == [], path.stem

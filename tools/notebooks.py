@@ -17,32 +17,45 @@ from tqdm import tqdm
 
 NBS = Path(__file__).resolve().parent.parent / "nbs"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+LONGEST_CELL = 600      # seconds: ten times what a whole notebook may take on a quiet machine
+
+
+def is_more_of(output, last):
+    "Whether both are pieces of one stream"
+    return output.output_type == last.output_type == "stream" and output.name == last.name
 
 
 def joined(outputs):
     "`outputs` with neighbouring pieces of one stream joined: a slow machine sends it in several"
     kept = []
-    for o in outputs:
-        if kept and o.output_type == kept[-1].output_type == "stream" and o.name == kept[-1].name: kept[-1].text += o.text
-        else: kept.append(o)
+    for output in outputs:
+        if kept and is_more_of(output, kept[-1]): kept[-1].text += output.text
+        else: kept.append(output)
+    return kept
+
+
+def without_widgets(outputs):
+    "`outputs` without what only a live widget could show, and without those that then show nothing"
+    kept = []
+    for output in outputs:
+        was_widget = output.get("data", {}).pop(WIDGET, None) is not None
+        if not was_widget or set(output.data) != {"text/plain"}: kept.append(output)
     return kept
 
 
 def tidy(nb):
-    "Remove what only a live widget could show from the outputs of `nb`, and join what was printed"
+    "Remove widgets from the outputs of `nb`, and join what was printed"
     for cell in nb.cells:
-        if cell.cell_type == "code":
-            widgets = [o for o in cell.outputs if WIDGET in o.get("data", {})]
-            for o in widgets: del o.data[WIDGET]
-            cell.outputs = joined(o for o in cell.outputs if o not in widgets or set(o.data) != {"text/plain"})
+        if cell.cell_type == "code": cell.outputs = joined(without_widgets(cell.outputs))
     nb.metadata.pop("widgets", None)
 
 
 def run(path):
     "Execute the notebook at `path` from a fresh kernel and store it with its outputs"
     nb = nbformat.read(path, as_version=4)
-    NotebookClient(nb, timeout=600, kernel_name="python3", store_widget_state=False,
-                   resources={"metadata": {"path": str(NBS)}}).execute()
+    client = NotebookClient(nb, timeout=LONGEST_CELL, kernel_name="python3", store_widget_state=False,
+                            resources={"metadata": {"path": str(NBS)}})
+    client.execute()
     tidy(nb)
     temporary = path.with_suffix(".ipynb.partial")
     nbformat.write(nb, temporary)
@@ -50,10 +63,14 @@ def run(path):
     nbdev_clean(str(path))
 
 
-if __name__ == "__main__":
-    names = sys.argv[1:] or sorted(p.stem for p in NBS.glob("*.ipynb"))
-    for name in (bar := tqdm(names, unit="notebook")):
+def main(names):
+    bar = tqdm(names or sorted(path.stem for path in NBS.glob("*.ipynb")), unit="notebook")
+    for name in bar:
         bar.set_postfix_str(name)
         start = time.perf_counter()
         run(NBS / f"{name}.ipynb")
         tqdm.write(f"{name}: {time.perf_counter() - start:.1f} s", file=sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -6,6 +6,7 @@ which takes some four minutes more. `--stored` executes nothing and takes the st
 processes the copies, then Quarto renders them where it is on the PATH, and smalldocs elsewhere, from the
 same `_quarto.yml` and to the same addresses. No page loads anything from another host.
 """
+import argparse
 import json
 import os
 import re
@@ -23,16 +24,22 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = ROOT / "build/site"
-OUT = Path(sys.argv[sys.argv.index("--out") + 1]).absolute() if "--out" in sys.argv else ROOT / "_docs"
+PAGES = STAGE / "_proc"         # where nbdev puts what it has processed
 PACKAGES = ("gcig", "torch", "captum", "numpy", "pandas", "matplotlib")
 BENCHMARKS = "30_benchmarks"
-SAMPLE = "> These figures are of a small sample, taken in passing while the site was built. `make site FULL=1` measures everything.\n"
-LONGEST_FIRST = ("21_what_the_recipe_gets_wrong", "22_known_truth", "10_mutation", "08_attribution", "24_your_own_data")
+SAMPLE = """> These figures are of a small sample, taken in passing while the site was built.
+> `make site FULL=1` measures everything.
+"""
+# so that none of them is left to run alone at the end
+LONGEST_FIRST = ("21_what_the_recipe_gets_wrong", "22_known_truth", "10_mutation", "08_attribution",
+                 "24_your_own_data")
 NBDEV = """
 import nbdev.quarto as q
 from nbdev.doclinks import _build_modidx
 from nbdev.serve import proc_nbs
-q.refresh_quarto_yml(); _build_modidx(); proc_nbs(n_workers=0, force=True)
+q.refresh_quarto_yml()
+_build_modidx()
+proc_nbs(n_workers=0, force=True)
 """
 
 
@@ -41,25 +48,41 @@ def stage():
     shutil.rmtree(STAGE, ignore_errors=True)
     skip = shutil.ignore_patterns(".*", "__pycache__", "sidebar.yml", "nbdev.yml")
     for name in ("gcig", "nbs", "tools"): shutil.copytree(ROOT / name, STAGE / name, ignore=skip)
-    for name in ("settings.ini", "setup.py", "pyproject.toml", "README.md", "_quarto.yml"): shutil.copy(ROOT / name, STAGE)
+    files = ("settings.ini", "setup.py", "pyproject.toml", "README.md", "_quarto.yml")
+    for name in files: shutil.copy(ROOT / name, STAGE)
+
+
+def names_in_turn():
+    "The names of all notebooks, the longest first"
+    names = sorted(path.stem for path in (STAGE / "nbs").glob("*.ipynb"))
+    return [*LONGEST_FIRST, *(name for name in names if name not in LONGEST_FIRST)]
+
+
+def execute_one(name, full):
+    "Run a copy of a notebook from a fresh kernel; seconds that it took"
+    environment = os.environ | {"PYTHONPATH": str(STAGE), "JUPYTER_PLATFORM_DIRS": "1"}
+    alone = full and name == BENCHMARKS
+    if not alone: environment["OMP_NUM_THREADS"] = "1"
+    if name == BENCHMARKS and not full: environment["IN_TEST"] = "1"
+    command = [sys.executable, STAGE / "tools/notebooks.py", name]
+    start = time.perf_counter()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode: raise RuntimeError(f"{name} failed:\n{done.stderr[-3000:]}")
+    return time.perf_counter() - start
 
 
 def execute(full):
-    "Run all copies of notebooks from fresh kernels, two at a time with one thread each; with `full` first the benchmarks, alone"
-    names = sorted((p.stem for p in (STAGE / "nbs").glob("*.ipynb")), key=lambda n: (n not in LONGEST_FIRST, n in LONGEST_FIRST and LONGEST_FIRST.index(n), n))
-    def run(name):
-        environment, start = os.environ | {"PYTHONPATH": str(STAGE), "JUPYTER_PLATFORM_DIRS": "1"}, time.perf_counter()
-        if name != BENCHMARKS or not full: environment["OMP_NUM_THREADS"] = "1"
-        if name == BENCHMARKS and not full: environment["IN_TEST"] = "1"
-        done = subprocess.run([sys.executable, STAGE / "tools/notebooks.py", name], env=environment, capture_output=True, text=True)
-        if done.returncode: raise RuntimeError(f"{name} failed:\n{done.stderr[-3000:]}")
-        return name, time.perf_counter() - start
+    "Run all copies two at a time, with one thread each; with `full` first the benchmarks, alone"
+    names = names_in_turn()
     with ThreadPoolExecutor(2) as pool, tqdm(total=len(names), unit="notebook") as bar:
         def report(name, seconds):
             tqdm.write(f"{name}: {seconds:.0f} s", file=sys.stdout)
             bar.update()
-        if full: report(*run(names.pop(names.index(BENCHMARKS))))
-        for done in as_completed([pool.submit(run, name) for name in names]): report(*done.result())
+        if full:
+            names.remove(BENCHMARKS)
+            report(BENCHMARKS, execute_one(BENCHMARKS, full))
+        running = {pool.submit(execute_one, name, full): name for name in names}
+        for done in as_completed(running): report(running[done], done.result())
 
 
 def plain_names(text):
@@ -67,36 +90,54 @@ def plain_names(text):
     return re.sub(r"\b\d\d_(\w+)\.(ipynb|html)\b", r"\1.\2", text)
 
 
+def rewrite(path, change):
+    "Put `change` of a file's text in its place"
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def with_mathml(source):
     "Markdown with its equations as MathML, which browsers draw by themselves"
     from latex2mathml.converter import convert
-    display = lambda m: f'\n<div class="equation">{convert(m[1].strip(), display="block")}</div>\n'
+    def display(match): return f'\n<div class="equation">{convert(match[1].strip(), display="block")}</div>\n'
     source = re.sub(r"\$\$(.+?)\$\$", display, source, flags=re.S)
-    return re.sub(r"(?<![\\$\w])\$(?! )([^$\n]+?)(?<! )\$(?![\w$])", lambda m: convert(m[1]), source)
+    inline = r"(?<![\\$\w])\$(?! )([^$\n]+?)(?<! )\$(?![\w$])"
+    return re.sub(inline, lambda match: convert(match[1]), source)
 
 
 def provenance(name, executed):
     "The last lines of a page: when and with what its outputs were made, and where its notebook is"
-    versions = ", ".join(f"{p} {version(p)}" for p in PACKAGES)
-    made = f"Outputs of {date.today():%d %B %Y}, with Python {sys.version.split()[0]}, {versions}" if executed else "Outputs as they are stored in the notebook"
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    made = "Outputs as they are stored in the notebook"
+    python = sys.version.split()[0]
+    if executed: made = f"Outputs of {date.today():%d %B %Y}, with Python {python}, {versions}"
     source = f"{get_config().git_url}/blob/{get_config().branch}/nbs/{name}.ipynb"
     return f"---\n\n{made}. [Open this notebook]({source}).\n"
 
 
+def prose(name, text):
+    "A cell of Markdown"
+    return dict(cell_type="markdown", id=name, metadata={}, source=text.splitlines(keepends=True))
+
+
+def prepare_page(path, executed, full, mathml):
+    "Rename a processed page and mend its links; add where its outputs are from"
+    home = f"{get_config().doc_host}{get_config().doc_baseurl}/"
+    nb = json.loads(plain_names(path.read_text(encoding="utf-8")).replace(home, ""))
+    for cell in nb["cells"]:
+        source = "".join(cell["source"])
+        if mathml and cell["cell_type"] == "markdown": source = with_mathml(source)
+        cell["source"] = source.splitlines(keepends=True)
+    if executed and not full and path.stem == BENCHMARKS: nb["cells"].insert(1, prose("sample", SAMPLE))
+    nb["cells"].append(prose("provenance", provenance(path.stem, executed)))
+    path.unlink()
+    path.with_name(plain_names(path.name)).write_text(json.dumps(nb), encoding="utf-8")
+
+
 def prepare(executed, full, mathml):
-    "Rename the processed pages and mend their links; add where the outputs are from"
-    pages, home = STAGE / "_proc", f"{get_config().doc_host}{get_config().doc_baseurl}/"
-    for path in sorted(pages.glob("*.ipynb")):
-        nb = json.loads(plain_names(path.read_text(encoding="utf-8")).replace(home, ""))
-        for cell in nb["cells"]:
-            source = "".join(cell["source"])
-            if mathml and cell["cell_type"] == "markdown": source = with_mathml(source)
-            cell["source"] = source.splitlines(keepends=True)
-        if executed and not full and path.stem == BENCHMARKS: nb["cells"].insert(1, dict(cell_type="markdown", id="sample", metadata={}, source=[SAMPLE]))
-        nb["cells"].append(dict(cell_type="markdown", id="provenance", metadata={}, source=provenance(path.stem, executed).splitlines(keepends=True)))
-        path.unlink()
-        (pages / plain_names(path.name)).write_text(json.dumps(nb), encoding="utf-8")
-    for path in (STAGE / "_quarto.yml", pages / "nbdev.yml"): path.write_text(plain_names(path.read_text(encoding="utf-8")), encoding="utf-8")
+    "Make the pages and their list ready for Quarto or smalldocs"
+    for path in sorted(PAGES.glob("*.ipynb")): prepare_page(path, executed, full, mathml)
+    rewrite(STAGE / "_quarto.yml", plain_names)
+    rewrite(PAGES / "nbdev.yml", plain_names)
 
 
 NUMBERED = """
@@ -106,29 +147,46 @@ body { counter-reset: figure; }
 """
 
 
-def keep_local(docs):
-    "Take the web fonts out of the themes"
-    for path in docs.rglob("*.css"):
-        text = path.read_text(encoding="utf-8")
-        kept = re.sub(r"@import\s*(url\()?\s*([\"']?)https?://[^\"')]*\2\s*\)?[^;]*;", "", text)
-        if kept != text: path.write_text(kept, encoding="utf-8")
+def render():
+    "Run Quarto, or smalldocs where there is none; the name of what ran"
+    if shutil.which("quarto"):
+        subprocess.run(["quarto", "render"], cwd=PAGES, check=True)
+        return "Quarto"
+    with (PAGES / "styles.css").open("a") as styles: styles.write(NUMBERED)
+    subprocess.run([Path(sys.executable).parent / "smalldocs", "render", "."], cwd=PAGES, check=True)
+    return "smalldocs"
+
+
+def without_web_fonts(css):
+    "A style sheet without what it imports from other hosts"
+    return re.sub(r"@import\s*(url\()?\s*([\"']?)https?://[^\"')]*\2\s*\)?[^;]*;", "", css)
+
+
+def options():
+    "What was asked for"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--full", action="store_true", help="measure everything in the benchmarks")
+    what.add_argument("--stored", action="store_true", help="execute nothing, take the stored outputs")
+    parser.add_argument("--out", type=Path, default=ROOT / "_docs", help="folder of the site")
+    return parser.parse_args()
 
 
 def main():
-    executed, full, start = "--stored" not in sys.argv, "--full" in sys.argv, time.perf_counter()
+    asked = options()
+    out = asked.out.absolute()
+    executed = not asked.stored
+    start = time.perf_counter()
     stage()
-    if executed: execute(full)
-    os.chdir(STAGE)
+    if executed: execute(asked.full)
+    os.chdir(STAGE)         # where nbdev looks for its settings
     subprocess.run([sys.executable, "-c", NBDEV], check=True)
-    quarto = shutil.which("quarto")
-    prepare(executed, full, mathml=not quarto)
-    if not quarto: (STAGE / "_proc/styles.css").open("a").write(NUMBERED)
-    command = ["quarto", "render"] if quarto else [Path(sys.executable).parent / "smalldocs", "render", "."]
-    subprocess.run(command, cwd=STAGE / "_proc", check=True)
-    keep_local(STAGE / "_proc/_docs")
-    shutil.rmtree(OUT, ignore_errors=True)
-    shutil.move(STAGE / "_proc/_docs", OUT)
-    print(f"{OUT / 'index.html'}, made with {'Quarto' if quarto else 'smalldocs'} in {time.perf_counter() - start:.0f} s")
+    prepare(executed, asked.full, mathml=not shutil.which("quarto"))
+    made_with = render()
+    for path in (PAGES / "_docs").rglob("*.css"): rewrite(path, without_web_fonts)
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.move(PAGES / "_docs", out)
+    print(f"{out / 'index.html'}, made with {made_with} in {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
