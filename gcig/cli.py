@@ -167,7 +167,7 @@ def _frequencies(text):
                          f"as in 0.3,0.2,0.2,0.3, but is {text!r}")
     return tensor(shares) / sum(shares)
 
-# %% ../nbs/14_cli.ipynb #dbc1b0d2
+# %% ../nbs/14_cli.ipynb #308286de
 class _Records:
     "The records of a file as they go by, counted and timed"
     def __init__(self, path):
@@ -185,8 +185,8 @@ class _Records:
 
     def __str__(self):
         speed = self.letters / (perf_counter() - self.start)
-        records = "record" if self.n == 1 else "records"
-        return f"{self.n:,} {records}, {self.letters:,} letters, {speed:,.0f} letters a second"
+        count = "1 record" if self.n == 1 else f"{self.n:,} records"
+        return f"{count}, {self.letters:,} letters, {speed:,.0f} letters a second"
 
 def _done(out, records):
     "Say what was written, unless it went to standard output"

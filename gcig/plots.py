@@ -233,12 +233,13 @@ def plot_confidence(
 
 def _circle(ax, x, y): ax.plot(x, y, "o", ms=11, mfc="none", mec="black", mew=1.5)
 
-# %% ../nbs/09_plots.ipynb #6c6ff82c
+# %% ../nbs/09_plots.ipynb #029b2292
 def _binned(x, y, bins):
     "Values in bins of neighbours: mean place, and mean, smallest and biggest value of each bin"
     bin_of_each = np.arange(len(x)) * bins // len(x)
     groups = pd.DataFrame(dict(x=x, y=y)).groupby(bin_of_each)
-    return pd.DataFrame(dict(x=groups.x.mean(), y=groups.y.mean(), low=groups.y.min(), high=groups.y.max()))
+    means = groups.mean()
+    return means.assign(low=groups.y.min(), high=groups.y.max())
 
 # %% ../nbs/09_plots.ipynb #750f24c5
 #| code-fold: true
