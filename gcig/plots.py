@@ -67,7 +67,7 @@ def _floats(values):
     return np.asarray(values, dtype=float)
 
 def _array(values, name, shape, wanted):
-    "Finite values of a `shape`, in which None stands for any length; one more leading axis, of length 1, is dropped"
+    "Finite values of a `shape`, None standing for any length; one more axis in front, of length 1, goes"
     array = _floats(values)
     if array.ndim == len(shape) + 1 and len(array) == 1: array = array[0]
     fits = [length in (None, n) for length, n in zip(shape, array.shape)]
@@ -146,7 +146,7 @@ def plot_heatmap(
     limit:float=None, # score of the darkest colours; None takes the biggest absolute value
 ): # the axes
     "Draw scores as a heatmap with white at zero; raises `ValueError` for a bad shape"
-    import seaborn as sns       # takes scipy's statistics along, a second that all who import the colours would wait
+    import seaborn as sns       # not above: its scipy takes a second, which all who want a colour would wait
     scores = _array(scores, "scores", (4, None), "(4, L)")
     _check_heatmap(sequence, limit, scores.shape[1])
     rows = _heatmap_rows(scores)
@@ -226,7 +226,8 @@ def plot_confidence(
         _draw_series(ax, series)
         if truth is not None: ax.plot(truth, ":", color="black", label="right confidence")
         if iteration is not None: _circle(ax, iteration, series[:, iteration].mean())
-        ax.set(xlabel="edits", ylabel="confidence", ylim=(-.03, 1.03), title=title)   # .03: whole dots at 0 and 1
+        whole_dots = (-.03, 1.03)       # also of those at 0 and 1
+        ax.set(xlabel="edits", ylabel="confidence", ylim=whole_dots, title=title)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if truth is not None or len(series) > 1: ax.legend(loc="best")
     return ax
