@@ -119,14 +119,27 @@ def prose(name, text):
     return dict(cell_type="markdown", id=name, metadata={}, source=text.splitlines(keepends=True))
 
 
+def mended(text):
+    "`text` whose links lead to the pages of this site"
+    home = f"{get_config().doc_host}{get_config().doc_baseurl}/"
+    return plain_names(text).replace(home, "")
+
+
+def mend_cell(cell, mathml):
+    "Mend the links of a cell's text and of what it shows; what it printed stays as it is"
+    source = mended("".join(cell["source"]))
+    if mathml and cell["cell_type"] == "markdown": source = with_mathml(source)
+    cell["source"] = source.splitlines(keepends=True)
+    for output in cell.get("outputs", []):
+        shown = output.get("data", {})
+        for kind in shown:
+            if kind.startswith("text/"): shown[kind] = mended("".join(shown[kind]))
+
+
 def prepare_page(path, executed, full, mathml):
     "Rename a processed page and mend its links; add where its outputs are from"
-    home = f"{get_config().doc_host}{get_config().doc_baseurl}/"
-    nb = json.loads(plain_names(path.read_text(encoding="utf-8")).replace(home, ""))
-    for cell in nb["cells"]:
-        source = "".join(cell["source"])
-        if mathml and cell["cell_type"] == "markdown": source = with_mathml(source)
-        cell["source"] = source.splitlines(keepends=True)
+    nb = json.loads(path.read_text(encoding="utf-8"))
+    for cell in nb["cells"]: mend_cell(cell, mathml)
     if executed and not full and path.stem == BENCHMARKS: nb["cells"].insert(1, prose("sample", SAMPLE))
     nb["cells"].append(prose("provenance", provenance(path.stem, executed)))
     path.unlink()
