@@ -24,7 +24,7 @@ def check_whole(
     value, # the argument
     least:int=1, # smallest accepted number
 )->int: # `value` as a Python int
-    "A whole number of at least `least`; raises `TypeError` for another type, `ValueError` for a smaller number"
+    "A whole number of at least `least`; raises `TypeError` for another type, `ValueError` for less"
     wanted = f"{name} must be a whole number of at least {least}"
     try: number = index(value)
     except TypeError: number = None
@@ -168,7 +168,8 @@ def _check_writable(out):
         raise ValueError(f"--out: {place} is no folder that can be written to")
 
 # %% ../nbs/00_core.ipynb #63edd0f9
-PACKAGES = ("gcig", "torch", "captum", "numpy", "pandas", "matplotlib")    # those that numbers and figures come from
+# those that numbers and figures come from
+PACKAGES = ("gcig", "torch", "captum", "numpy", "pandas", "matplotlib")
 
 def versions()->dict: # name to version
     "Versions of Python and of the packages that the numbers depend on"

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import torch
 
 # %% ../nbs/06_quadrature.ipynb #bd83db1d
-ROOM = 512    # points a path that there is room for at first: most need fewer, and untouched memory costs nothing
+ROOM = 512    # points a path that there is room for at first: most need fewer, and untouched memory is free
 
 class Points:
     "Places on many paths, and what a function and its gradient are there"
-    def __init__(self, f, direction):
+    def __init__(self,
+        f, # function of paths (k,) and places (k,): values (k,) and gradients (k, D)
+        direction:torch.Tensor, # (n, D) what the way from 0 to 1 changes
+    ):
         n, dimensions = direction.shape
         self.f, self.direction, self.count = f, direction, 0
         self.path = torch.empty(ROOM*n, dtype=torch.int64, device=direction.device)
@@ -25,7 +28,7 @@ class Points:
         self.value, self.slope = torch.empty_like(self.at), torch.empty_like(self.at)
         self.gradient = direction.new_empty(ROOM*n, dimensions)
 
-    def reserve(self, count):
+    def _reserve(self, count):
         "Make room for `count` points"
         if count <= len(self.path): return
         def longer(store):
@@ -36,10 +39,13 @@ class Points:
         self.value, self.slope = longer(self.value), longer(self.slope)
         self.gradient = longer(self.gradient)
 
-    def take(self, path, at):
-        "Call the function at the places `at` of the paths `path`; return the numbers of the new points"
+    def take(self,
+        path:torch.Tensor, # (k,) int64 which path
+        at:torch.Tensor, # (k,) float64 where on it, 0 to 1
+    )->torch.Tensor: # (k,) numbers of the new points
+        "Call the function once, at these places"
         new = slice(self.count, self.count + len(path))
-        self.reserve(new.stop)
+        self._reserve(new.stop)
         value, gradient = self.f(path, at)
         self.path[new], self.at[new] = path, at
         self.value[new] = value
@@ -48,28 +54,33 @@ class Points:
         self.count = new.stop
         return torch.arange(new.start, new.stop, device=path.device)
 
-    def per_path(self):
-        "(n,) how many points each path has"
+    def per_path(self)->torch.Tensor: # (n,)
+        "How many points each path has"
         return torch.bincount(self.path[:self.count], minlength=len(self.direction))
 
 # %% ../nbs/06_quadrature.ipynb #4ca494aa
 @dataclass
 class Intervals:
     "Intervals on many paths, each with its rule"
-    # (5, n) numbers of the points: left and right end; left, middle and right of the interval that it is a half of
+    # (5, n) numbers of the points: left and right end; left, middle and right of the interval
+    # that it is a half of
     points:torch.Tensor
     weights:torch.Tensor # (5, n) what their gradients count in the integral
     jump:torch.Tensor # (n,) L1 norm of the change of the gradient from end to end, times the direction
     error:torch.Tensor # (n,) estimated L1 error of its part of the integral
     gap:torch.Tensor # (n,) rise of the value less the weighted slopes
 
-    def among(self, which):
-        "Those intervals that `which` says"
+    def among(self,
+        which:torch.Tensor, # (n,) bool
+    ):
+        "Some of these intervals"
         points, weights = self.points[:, which], self.weights[:, which]
         return Intervals(points, weights, self.jump[which], self.error[which], self.gap[which])
 
-    def beside(self, others):
-        "These and `others` together"
+    def beside(self,
+        others, # more `Intervals`, on points of the same store
+    ):
+        "These and others together"
         points = torch.cat([self.points, others.points], 1)
         weights = torch.cat([self.weights, others.weights], 1)
         jump = torch.cat([self.jump, others.jump])
@@ -192,7 +203,8 @@ def _state_of(points, intervals, size, limits):
 def _to_split(points, intervals, size, going, limits):
     "(n,) which intervals are to be split"
     path = points.path[intervals.points[0]]
-    share = torch.bincount(path, minlength=len(size)).double().rsqrt()     # squares add up, so a part has 1/sqrt(parts)
+    parts = torch.bincount(path, minlength=len(size))
+    share = parts.double().rsqrt()      # squares add up, so each part may have 1/sqrt(parts)
     accepted_error = (limits.rtol*size*share).clamp(min=TINY)
     accepted_gap = limits.atol*share
     of_error, of_gap = intervals.error / accepted_error[path], intervals.gap.abs() / accepted_gap[path]
@@ -202,7 +214,7 @@ def _to_split(points, intervals, size, going, limits):
     return excess >= threshold[path]
 
 # %% ../nbs/06_quadrature.ipynb #7726bfbc
-ROUNDS = 6     # of splitting between two looks at the size: a look goes through all gradients, a round through new ones
+ROUNDS = 6     # of splitting between two looks at the size: a look goes through all gradients
 
 def _refine(points, intervals, size, limits, batch_size):
     "Split as long as paths are not within the limits, a few times; return intervals and state"

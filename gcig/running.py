@@ -103,7 +103,8 @@ def torch_generator(
         generator.seed()
         return generator
     number = check_whole("seed", seed, 0)
-    if number >= 2**63: raise ValueError(f"seed must be below 2**63, but got {seed}")   # PyTorch keeps 64 bits with a sign
+    largest = 2**63     # PyTorch keeps a seed in 64 bits with a sign
+    if number >= largest: raise ValueError(f"seed must be below 2**63, but got {seed}")
     return generator.manual_seed(number)
 
 # %% ../nbs/03_running.ipynb #366df5cc
@@ -111,7 +112,7 @@ def torch_generator(
 def evaluating(
     model:nn.Module, # any PyTorch model
 ):
-    "Put `model` in evaluation mode inside the `with`, and each of its modules back into its own mode after it"
+    "Put `model` in evaluation mode inside the `with`, and each of its modules back into its own after it"
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try: yield model
@@ -258,8 +259,9 @@ def _begin(stop, threads):
 def _gather(futures, bar):
     "The results of all `futures`, in their order"
     waiting = futures
+    seconds = .1        # short, so that Ctrl-C gets through
     while waiting:
-        done, waiting = wait(waiting, timeout=.1, return_when=FIRST_COMPLETED)     # short, so that Ctrl-C gets through
+        done, waiting = wait(waiting, timeout=seconds, return_when=FIRST_COMPLETED)
         for future in done: future.result()
         bar.update(len(done))
     return [future.result() for future in futures]

@@ -125,7 +125,8 @@ def window_counts(
     step:int, # letters from one start to the next
 )->np.ndarray: # (n,) windows in each stretch; 0 for one that is shorter than a window
     "How many windows lie wholly in each stretch"
-    lengths = np.diff(_as_pairs(spans))[:, 0]
+    spans = _as_pairs(spans)
+    lengths = spans[:, 1] - spans[:, 0]
     return np.maximum((lengths - maxlen) // step + 1, 0)
 
 def _as_pairs(spans):
@@ -139,10 +140,11 @@ def starts_in(
     step:int=50, # letters from one start to the next, at least 1
 )->np.ndarray: # starts, counted from 0, stretch by stretch
     "Where each window of several stretches begins; none crosses from one into the next"
+    spans = _as_pairs(spans)
     counts = window_counts(spans, check_whole("maxlen", maxlen), check_whole("step", step))
-    earlier = np.cumsum(counts) - counts                                # windows in the stretches before
-    number = np.arange(counts.sum()) - np.repeat(earlier, counts)       # of a window in its own stretch
-    return np.repeat(_as_pairs(spans)[:, 0], counts) + step * number
+    earlier = np.cumsum(counts) - counts                # windows in the stretches before
+    zero = spans[:, 0] - step*earlier                   # a stretch's window number k is at zero + step*k
+    return np.repeat(zero, counts) + step*np.arange(counts.sum())
 
 # %% ../nbs/01_sequences.ipynb #0008c3d9
 def log_likelihood_ratio(

@@ -1,7 +1,7 @@
-"""The shape of the code, against what was agreed: `python tools/shape.py [MODULE ...]`; ends with 1 where it is missed.
+"""The shape of the code against what was agreed: `python tools/shape.py [MODULE ...]`; exits 1 where missed.
 
 Prints for each module its statements, how many of them are large, the longest function, the most complex one
-and, over all notebooks, `tests/` and `tools/`, the widest line. With modules, what is too much is listed, too.
+and, over all notebooks, `tests/` and `tools/`, the widest line. With modules, it lists what is too much.
 """
 import ast
 import json
@@ -50,7 +50,8 @@ def measure(path):
     long = {f.name: body_lines(f) for f in functions}
     blocks = cc_visit(text)
     too_much = [(f.lineno, f"{f.name}: {body_lines(f)} lines") for f in functions if body_lines(f) > BODY]
-    too_much += [(b.lineno, f"{b.name}: complexity {b.complexity}") for b in blocks if b.complexity > COMPLEXITY]
+    complex_ones = [b for b in blocks if b.complexity > COMPLEXITY]
+    too_much += [(b.lineno, f"{b.name}: complexity {b.complexity}") for b in complex_ones]
     figures = dict(statements=len(statements), large=len(large), longest=max(long.values(), default=0),
                    complexity=max((b.complexity for b in blocks), default=0))
     return figures, sorted(large + too_much)
@@ -63,16 +64,18 @@ def lines():
             if cell["cell_type"] != "code": continue
             for line in "".join(cell["source"]).splitlines(): yield f"{path.stem} #{cell['id']}", line
     for path in sorted([*ROOT.glob("tests/*.py"), *ROOT.glob("tools/*.py"), ROOT / "setup.py"]):
-        for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1): yield f"{path.name}:{i}", line
+        text = path.read_text(encoding="utf-8")
+        for i, line in enumerate(text.splitlines(), 1): yield f"{path.name}:{i}", line
 
 
 def wide_lines():
-    "Lines beyond the limit as (where, columns); a cell's own options, such as a figure's caption, are no code"
+    "Lines beyond the limit as (where, columns); a cell's options, such as a figure's caption, are no code"
     return [(where, len(line)) for where, line in lines() if len(line) > WIDEST and not line.startswith("#|")]
 
 
 def main(names):
-    found = {p.stem: measure(p) for p in sorted((ROOT / "gcig").glob("[!_]*.py")) if not names or p.stem in names}
+    paths = sorted((ROOT / "gcig").glob("[!_]*.py"))
+    found = {p.stem: measure(p) for p in paths if not names or p.stem in names}
     print(f"{'module':14} {'statements':>10} {'large':>6} {'share':>6} {'longest':>8} {'complexity':>10}")
     for name, (figures, listed) in found.items():
         n, large, longest, complexity = figures.values()
