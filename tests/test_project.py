@@ -36,7 +36,7 @@ def exported_to(path):
     return found and found[1]
 
 
-ROOMS = {exported_to(path): path for path in NOTEBOOKS if exported_to(path)}    # in the order of their numbers
+ROOMS = [exported_to(path) for path in NOTEBOOKS if exported_to(path)]     # in the order of their numbers
 
 
 def contents(folder):
@@ -107,8 +107,7 @@ def test_no_notebook_takes_a_private_name_of_another_room(path):
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_takes_only_from_rooms_above_it(room):
-    order = list(ROOMS)
-    above = order[:order.index(room)]
+    above = ROOMS[:ROOMS.index(room)]
     # the command line imports a room when a command needs it, the benchmarks, too
     source = (ROOT / f"gcig/{room}.py").read_text(encoding="utf-8")
     rooms = {other for other, _ in taken(source, functions=room != "cli")}

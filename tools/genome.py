@@ -96,7 +96,8 @@ def measure(net, genome, folder):
     off = difference(net, genome, pybigtools.open(str(folder / "genome.bw")))
     own_rate = taken / seconds
     return (f"{n:9,} letters: {seconds:6.0f} s, {n / seconds:5,.0f} letters/s, "
-            f"peak memory {memory:5,.0f} MB, {own_rate:6,.0f} gradients/s, {own_rate / rate:.0%} of the engine's, off by {off:.0e}")
+            f"peak memory {memory:5,.0f} MB, "
+            f"{own_rate:6,.0f} gradients/s, {own_rate / rate:.0%} of the engine's, off by {off:.0e}")
 
 
 def main(lengths):
