@@ -42,6 +42,7 @@ class Points:
     def take(self,
         path:torch.Tensor, # (k,) int64 which path
         at:torch.Tensor, # (k,) float64 where on it, 0 to 1
+        direction:torch.Tensor, # (k, D) that of each of the paths
     )->torch.Tensor: # (k,) numbers of the new points
         "Call the function once, at these places"
         new = slice(self.count, self.count + len(path))
@@ -49,7 +50,7 @@ class Points:
         value, gradient = self.f(path, at)
         self.path[new], self.at[new] = path, at
         self.value[new] = value
-        self.slope[new] = (gradient * self.direction.index_select(0, path)).sum(1)
+        self.slope[new] = (gradient * direction).sum(1)
         self.gradient[new] = gradient
         self.count = new.stop
         return torch.arange(new.start, new.stop, device=path.device)
@@ -71,11 +72,11 @@ class Intervals:
     gap:torch.Tensor # (n,) rise of the value less the weighted slopes
 
     def among(self,
-        which:torch.Tensor, # (n,) bool
+        which:torch.Tensor, # (k,) int64 numbers of intervals
     ):
         "Some of these intervals"
-        points, weights = self.points[:, which], self.weights[:, which]
-        return Intervals(points, weights, self.jump[which], self.error[which], self.gap[which])
+        def of(v): return v.index_select(-1, which)
+        return Intervals(of(self.points), of(self.weights), of(self.jump), of(self.error), of(self.gap))
 
     def beside(self,
         others, # more `Intervals`, on points of the same store
@@ -134,8 +135,8 @@ class _Bisection:
 def _bisect(points, left, right):
     "Take the gradient in the middle of intervals, in one batch"
     path = points.path[left]
-    middle = points.take(path, (points.at[left] + points.at[right]) / 2)
     direction = points.direction.index_select(0, path)
+    middle = points.take(path, (points.at[left] + points.at[right]) / 2, direction)
     gradient = points.gradient[points.count - len(path):points.count]
     first = points.gradient.index_select(0, left).sub_(gradient).mul_(direction)
     second = points.gradient.index_select(0, right).neg_().add_(gradient).mul_(direction)
@@ -222,10 +223,10 @@ def _refine(points, intervals, size, limits, batch_size):
         state = _state_of(points, intervals, size, limits)
         if not state.going.any() or not rounds_left: return intervals, state
         chosen = _to_split(points, intervals, size, state.going, limits)
-        old = intervals.among(chosen)
+        old = intervals.among(chosen.nonzero().squeeze(1))
         left, right = old.points[0], old.points[1]
         new = _split(points, left, right, old.jump, batch_size)
-        intervals = intervals.among(~chosen).beside(new)
+        intervals = intervals.among((~chosen).nonzero().squeeze(1)).beside(new)
 
 # %% ../nbs/06_quadrature.ipynb #55182090
 FIRST = 8   # intervals that every path is cut into before anything is known about it: four, each split once
@@ -236,7 +237,8 @@ def _first_intervals(points, batch_size):
     nodes = torch.linspace(0, 1, FIRST//2 + 1, dtype=torch.float64, device=device)
     path = torch.arange(n, device=device).repeat_interleave(len(nodes))
     batches = zip(path.split(batch_size), nodes.repeat(n).split(batch_size))
-    numbers = torch.cat([points.take(*batch) for batch in batches]).view(n, -1)
+    taken = [points.take(p, at, points.direction.index_select(0, p)) for p, at in batches]
+    numbers = torch.cat(taken).view(n, -1)
     left, right = numbers[:, :-1].flatten(), numbers[:, 1:].flatten()
     change = points.gradient[right] - points.gradient[left]
     jump = (change * points.direction[points.path[left]]).abs().sum(1).double()
