@@ -71,12 +71,16 @@ class Intervals:
     error:torch.Tensor # (n,) estimated L1 error of its part of the integral
     gap:torch.Tensor # (n,) rise of the value less the weighted slopes
 
-    def among(self,
+    def replaced(self,
         which:torch.Tensor, # (k,) int64 numbers of intervals
+        halves, # 2k `Intervals`, on points of the same store
     ):
-        "Some of these intervals"
-        def of(v): return v.index_select(-1, which)
-        return Intervals(of(self.points), of(self.weights), of(self.jump), of(self.error), of(self.gap))
+        "These intervals with `halves` for some of them; writes into these"
+        k = len(which)
+        def of(old, new): return torch.cat([old.index_copy_(-1, which, new[..., :k]), new[..., k:]], -1)
+        points, weights = of(self.points, halves.points), of(self.weights, halves.weights)
+        jump, error = of(self.jump, halves.jump), of(self.error, halves.error)
+        return Intervals(points, weights, jump, error, of(self.gap, halves.gap))
 
     def beside(self,
         others, # more `Intervals`, on points of the same store
@@ -202,7 +206,7 @@ def _state_of(points, intervals, size, limits):
 
 # %% ../nbs/06_quadrature.ipynb #c454cac7
 def _to_split(points, intervals, size, going, limits):
-    "(n,) which intervals are to be split"
+    "(k,) numbers of the intervals that are to be split"
     path = points.path[intervals.points[0]]
     parts = torch.bincount(path, minlength=len(size))
     share = parts.double().rsqrt()      # squares add up, so each part may have 1/sqrt(parts)
@@ -212,7 +216,7 @@ def _to_split(points, intervals, size, going, limits):
     excess = torch.maximum(of_error, of_gap)
     worst = torch.zeros_like(size).scatter_reduce(0, path, excess, "amax")
     threshold = torch.where(going, worst.clamp(max=1), torch.inf)
-    return excess >= threshold[path]
+    return (excess >= threshold[path]).nonzero().squeeze(1)
 
 # %% ../nbs/06_quadrature.ipynb #7726bfbc
 ROUNDS = 6     # of splitting between two looks at the size: a look goes through all gradients
@@ -223,10 +227,9 @@ def _refine(points, intervals, size, limits, batch_size):
         state = _state_of(points, intervals, size, limits)
         if not state.going.any() or not rounds_left: return intervals, state
         chosen = _to_split(points, intervals, size, state.going, limits)
-        old = intervals.among(chosen.nonzero().squeeze(1))
-        left, right = old.points[0], old.points[1]
-        new = _split(points, left, right, old.jump, batch_size)
-        intervals = intervals.among((~chosen).nonzero().squeeze(1)).beside(new)
+        left, right = intervals.points[:2].index_select(1, chosen)
+        halves = _split(points, left, right, intervals.jump[chosen], batch_size)
+        intervals = intervals.replaced(chosen, halves)
 
 # %% ../nbs/06_quadrature.ipynb #55182090
 FIRST = 8   # intervals that every path is cut into before anything is known about it: four, each split once
