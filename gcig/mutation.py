@@ -17,9 +17,9 @@ from torch import nn
 # %% ../nbs/10_mutation.ipynb #9fa49978
 from .core import check_one_of, check_whole, progress, replacing
 from .sequences import LETTERS, write_fasta
-from .encoding import check_one_hot, decode, edited
-from .running import check_classes, check_model, check_target, default_batch, predict, to_model
-from .attribution import Attribution, integrated_gradients, saturation_mutagenesis
+from .encoding import decode, edited
+from .running import HALF, check_guest, check_target, to_model
+from .attribution import Attribution, explained_output, integrated_gradients, saturation_mutagenesis
 
 # %% ../nbs/10_mutation.ipynb #7252a96b
 @dataclass
@@ -97,35 +97,31 @@ def _saturation(ask):
     return _best_by(ask, effect, n_predictions=others + 1)      # and the sequence as it is
 
 # %% ../nbs/10_mutation.ipynb #d26a2294
-def _of_target(p, target):
-    "The probability of its target for each sequence, (n,)"
-    return p.gather(1, target[:, None]).squeeze(1)
-
-def _tried(ask, gain):
-    "The log-odds after the edits of each sequence with the largest `gain`; minus infinity for the others"
+def _best_tried(ask, gain):
+    "Of the edits with the largest `gain` (n, 4, L), position and letter of the best one in log-odds"
     n, _, length = ask.X.shape
-    expected, index = gain.flatten(1).topk(min(ask.n_candidates, 4*length))
+    expected, index = gain.flatten(1).topk(min(ask.n_candidates, 4*length))     # the largest comes first
     position, letter = _place(index.flatten(), length)
     rows = torch.arange(n, device=index.device).repeat_interleave(index.shape[1])
-    p = predict(ask.model, edited(ask.X[rows], position, letter), default_batch(None, ask.X))
-    p = _of_target(p, ask.target[rows]).double()
-    log_odds = ask.sign * torch.logit(p, eps=1e-15)     # finite also where p rounds to 0 or 1
-    after = log_odds.view(n, -1).to(gain.dtype).masked_fill(expected.isinf(), -torch.inf)
-    return torch.full_like(gain, -torch.inf).flatten(1).scatter(1, index, after).view_as(gain)
+    after = explained_output(ask.model, edited(ask.X[rows], position, letter), ask.target[rows])
+    after = (ask.sign * after).view(n, -1).masked_fill(expected.isinf(), -torch.inf)
+    best = after.argmax(1, keepdim=True)        # of equal ones, the first
+    return _place(index.gather(1, best).squeeze(1), length)
 
 # %% ../nbs/10_mutation.ipynb #4ab0d69a
 def _hybrid(ask):
     "Of the edits from which the hypothetical scores expect most, the one with the best log-odds after it"
     found = ask.attributed(output="log_odds", rtol=.1, atol=.1)
     gain = _possible(ask, _expected_gain(ask.X, ask.sign * found.hypothetical))
+    position, letter = _best_tried(ask, gain)
     tried = min(ask.n_candidates, gain[0].numel())
-    return _best_by(ask, _tried(ask, gain), n_gradients=found.n_gradients, n_predictions=tried)
+    return Proposal(position, letter, n_gradients=found.n_gradients, n_predictions=tried)
 
 # %% ../nbs/10_mutation.ipynb #cc7efa7f
 def _random(ask):
     "Any edit, all with the same chance"
     draws = ask.rng.random(ask.X.shape)
-    return _best_by(ask, torch.from_numpy(draws).to(ask.X))
+    return _best_by(ask, torch.from_numpy(draws).to(ask.X.device))
 
 # %% ../nbs/10_mutation.ipynb #7f8b725f
 RULES = dict(tutorial=_tutorial, hypothetical=_hypothetical, saturation=_saturation,
@@ -198,19 +194,13 @@ def _line(row):
     return f"{where} {row.old} -> {row.new}   confidence {row.confidence:.4f}"
 
 # %% ../nbs/10_mutation.ipynb #318bc2bf
-def _confidence(model, X, target):
-    "Probability of the target, (n,)"
-    p = predict(model, X)
-    check_classes(target, p.shape[1])
-    return _of_target(p, target)
-
 class _Series:
     "N series of edits at work: where they are, how they came there, and what it took"
     def __init__(self, ask, n_iterations):
         n = len(ask.X)
         self.X = ask.X.clone()                                      # (N, 4, L) the present sequences
         self.history = ask.X.argmax(1)[:, None]                     # (N, k+1, L) letters of all states so far
-        self.confidence = [_confidence(ask.model, ask.X, ask.target)]     # k+1 tensors (N,)
+        self.log_odds = [explained_output(ask.model, ask.X, ask.target)]    # k+1 tensors (N,)
         self.going = torch.arange(n, device=ask.X.device)           # numbers of the series that go on
         self.edited = []                                            # k tensors: those edited in each round
         self.position = ask.target.new_zeros(n, n_iterations)       # what was proposed in each round
@@ -222,7 +212,7 @@ class _Series:
 def _drop_done(series, ask, limits):
     "Keep the series going that are not done; return what each of them may do, (n, 4, L)"
     if limits.stop_at is not None:
-        present = series.confidence[-1][series.going]
+        present = series.log_odds[-1][series.going].sigmoid()
         series.going = series.going[ask.sign*present < ask.sign*limits.stop_at]
     allowed = _allowed(series.history[series.going], limits.protected, limits.no_return)
     can_move = allowed.any((1, 2))
@@ -258,15 +248,15 @@ def _edit(series, ask, limits):
     going = series.going
     now = len(series.edited)
     X = edited(series.X[going], series.position[going, now], series.letter[going, now])
-    before = series.confidence[-1]
-    after = _confidence(ask.model, X, ask.target[going])
+    before = series.log_odds[-1]
+    after = explained_output(ask.model, X, ask.target[going])
     series.n_predictions[going] += 1
     taken = torch.ones_like(going, dtype=torch.bool)
     if limits.only_improving: taken = ask.sign*after > ask.sign*before[going]
     series.going = going[taken]
     series.edited.append(series.going)
     series.X[series.going] = X[taken]
-    series.confidence.append(before.index_copy(0, series.going, after[taken]))
+    series.log_odds.append(before.index_copy(0, series.going, after[taken]))
     series.history = torch.cat([series.history, series.X.argmax(1)[:, None]], 1)
 
 # %% ../nbs/10_mutation.ipynb #227d4bd0
@@ -281,25 +271,26 @@ def _run(ask, rule, limits, n_iterations):
     return _trajectory(ask.X, series)
 
 # %% ../nbs/10_mutation.ipynb #5aa1e504
-def _edits(series):
+def _edits(series, confidence):
     "Yield (sequence, iteration, position, letter, confidence) of all edits, round by round; sequence from 0"
     for i, rows in enumerate(series.edited, 1):
-        after = series.confidence[i][rows]
+        after = confidence[rows, i]
         columns = rows, series.position[rows, i-1], series.letter[rows, i-1], after
         for n, place, letter, p in zip(*(column.tolist() for column in columns)): yield n, i, place, letter, p
 
 def _trajectory(start, series):
     "The result of the series that began with the one-hot sequences `start`"
+    confidence = torch.stack(series.log_odds, 1).sigmoid()
+    confidence = confidence.to(torch.float32 if start.dtype in HALF else start.dtype)
     states = [[s] for s in decode(start)]
     table = []
-    for n, iteration, place, letter, confidence in _edits(series):
+    for n, iteration, place, letter, after in _edits(series, confidence):
         present = states[n][-1]
         new = LETTERS[letter]
         states[n].append(present[:place] + new + present[place+1:])
-        table.append((n + 1, iteration, place + 1, present[place], new, confidence))
+        table.append((n + 1, iteration, place + 1, present[place], new, after))
     edits = pd.DataFrame(table, columns=["sequence", "iteration", "position", "old", "new", "confidence"])
     edits = edits.sort_values(["sequence", "iteration"], ignore_index=True)
-    confidence = torch.stack(series.confidence, 1)
     return Trajectory(confidence, states, edits, series.n_gradients, series.n_predictions)
 
 # %% ../nbs/10_mutation.ipynb #1d291161
@@ -348,14 +339,13 @@ def mutate(
     **attribution, # further arguments of `integrated_gradients`
 )->Trajectory: # confidences, sequences, edits and what they cost
     "Edit one letter at a time; raises `TypeError` or `ValueError` before any work for bad arguments"
-    check_one_hot(X)
+    check_guest(model, X)
     check_one_of("direction", direction, DIRECTIONS)
     check_one_of("rule", rule, RULES)
     check_whole("n_iterations", n_iterations)
     check_whole("n_candidates", n_candidates)
     places = _check_protected(protected, X.shape[2])
     _check_stop_at(stop_at)
-    check_model(model)
     start = to_model(model, X.detach().clone())
     if rule != "tutorial" or no_return: _check_letters(start)
     target = check_target(target, len(X), start.device)
