@@ -417,14 +417,14 @@ def integrated_gradients(
     _check_method(method, n_steps)
     _check_draws(n_baselines, baseline)
     target = check_target(target, len(X), X.device)
-    at_once = pieces_at_once(model, X, batch_size)
-    how = _Settings(method, rtol, atol, n_steps, max_gradients, batch_size, at_once)
     X = to_model(model, X.detach())
     dtype = X.dtype
     X = (X.float() if dtype in HALF else X).repeat_interleave(n_baselines, 0)
     target = target.to(X.device).repeat_interleave(n_baselines)
     B = _check_baseline(baseline, X, seed)
     _warn_of_order(baseline, X, B, n_baselines)
+    at_once = pieces_at_once(model, X, batch_size)
+    how = _Settings(method, rtol, atol, n_steps, max_gradients, batch_size, at_once)
     with differentiating(model):
         X, B = X.clone(), B.clone()      # what was made under `inference_mode` cannot be differentiated
         _warn_of_half(rounding_unit(model, dtype))
@@ -452,7 +452,7 @@ def _warn_of_error(found, max_gradients):
     spent = int((missed & (found.n_gradients >= max_gradients)).sum())
     why = []
     if spent: why.append(f"{spent} within max_gradients={max_gradients}")
-    if spent < n: why.append(f"{n - spent} because rounding hides the rest, as it does less in double precision")
+    if spent < n: why.append(f"{n - spent} because rounding hides the rest (less so in double precision)")
     _warn(f"{n} of {len(missed)} sequences did not converge: {', '.join(why)}; `converged` tells which")
 
 def _warn_of_half(unit):
@@ -469,7 +469,7 @@ def _warn_of_order(baseline, X, B, draws):
         _warn(f"baseline {baseline!r} gave a sequence back as it was, which has no other such order: "
               "its scores are 0")
 
-# %% ../nbs/08_attribution.ipynb #b960ad26
+# %% ../nbs/08_attribution.ipynb #76fbed78
 def explained_output(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
     X:torch.Tensor, # (N, 4, L) floating point
@@ -478,7 +478,7 @@ def explained_output(
     # sequences run at once; None takes about 200,000 letters' worth; the result does not depend on it
     batch_size:int=None,
 )->torch.Tensor: # (N,) float64
-    "The number that attribution explains; raises `TypeError` or `ValueError` for bad arguments or a bad model"
+    "The number that attribution explains; raises `TypeError` or `ValueError` for what is bad"
     check_guest(model, X)
     check_one_of("output", output, OUTPUTS)
     batch_size = check_whole("batch_size", default_batch(batch_size, X))

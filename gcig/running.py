@@ -355,7 +355,7 @@ def _keeps_something(model, x):
     def held(): return [leaf for module in model.modules() for leaf in _held_by(module)]
     with evaluating(model), torch.no_grad():
         before = held()
-        run_batch(model, to_model(model, x))
+        model(to_model(model, x).clone())
         return not _is_same(before, held())
 
 def pieces_at_once(
