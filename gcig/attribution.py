@@ -48,6 +48,8 @@ class _Explained:
     dtype:torch.dtype # precision in which the model takes its input
     draws:int = 1 # rows that belong to the same of the caller's sequences
 
+    def __post_init__(self): self.way = self.X - self.B
+
     def value(self, x, rows):
         "f of inputs `x`, and their logits; `rows` tells which sequence each belongs to"
         logits = run_batch(self.model, x, self.dtype)
@@ -58,9 +60,8 @@ class _Explained:
 
     def place(self, rows, at):
         "The inputs at places `at` (k,), 0 to 1, on the paths of `rows` (k,)"
-        start = self.B.index_select(0, rows)
-        way = self.X.index_select(0, rows).sub_(start)
-        return start.add_(way.mul_(at.to(way.dtype)[:, None, None]))
+        step = self.way.index_select(0, rows).mul_(at.to(self.way.dtype)[:, None, None])
+        return step.add_(self.B.index_select(0, rows))
 
 # %% ../nbs/08_attribution.ipynb #b378fd3e
 def _gradient(f, rows, at):
@@ -266,7 +267,7 @@ LETTERS_IN_WORK = 2**16   # letters in work: at 300 gradients each, of 4 floats 
 
 def _group(f, rows, how, noise):
     "The integrals of a group of sequences"
-    way = (f.X[rows] - f.B[rows]).flatten(1)
+    way = f.way[rows].flatten(1)
     def along(path, at):
         value, gradient = _gradient(f, rows[path], at)
         return value, gradient.flatten(1)
@@ -333,7 +334,7 @@ def _begin(f, batch_size):
     except out_of_memory: raise
     except Exception as e: raise ValueError(f"at the baseline: {e}; {_ANOTHER}") from e
 
-# %% ../nbs/08_attribution.ipynb #a1566c72
+# %% ../nbs/08_attribution.ipynb #765626c5
 @dataclass
 class _Noise:
     "What rounding may do on each path"
@@ -355,7 +356,7 @@ def _attribute(f, how):
     start = _begin(f, how.batch_size)
     found = _RULES[how.method](f, how, _noise(f, start, end))
     dtype = f.X.dtype
-    scores = ((f.X - f.B).double() * found.mean).to(dtype)
+    scores = (f.way * found.mean).to(dtype)
     gap = (scores.sum((1, 2), dtype=torch.float64) - (end.value - start.value)).abs()
     complete = gap <= how.atol
     converged = complete if found.converged is None else complete & found.converged
