@@ -13,6 +13,7 @@ import re
 import reprlib
 import shutil
 import sys
+from collections.abc import Iterable
 from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import count
@@ -29,17 +30,20 @@ from tqdm.auto import tqdm
 try: import fcntl       # locks of files, which Windows has not
 except ImportError: fcntl = None
 
-# %% ../nbs/00_core.ipynb #4cb55e91
+# %% ../nbs/00_core.ipynb #3fe6c4bf
+_MOST = 160     # letters: two lines of a terminal
 _SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80     # letters: a line of a terminal
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = _MOST
+_SHORT.maxlist = _SHORT.maxtuple = 10
 
 def shown(
     value, # anything that an error is about
-)->str: # its `repr`, on one line and shortened in its middle
+)->str: # its `repr` on one line, shortened
     "A value as an error shows it"
     try: text = _SHORT.repr(value)
     except ValueError: text = "a number of thousands of digits"     # Python writes 4,300 of them at most
-    return re.sub(r"\s*\n\s*", " ", text)
+    line = re.sub(r"\s*\n\s*", " ", text)
+    return line if len(line) <= _MOST else f"{line[:_MOST]}..."
 
 # %% ../nbs/00_core.ipynb #4aca1dd8
 def _plain(value):
@@ -50,15 +54,17 @@ def check_whole(
     name:str, # what to call the argument in an error
     value, # the argument
     least:int=1, # smallest accepted number
+    most:int=None, # largest accepted number; None for any
 )->int: # `value` as a Python int
-    "A whole number, `least` to 2**63 - 1; raises `TypeError` for another type, `ValueError` for another number"
+    "A whole number in these bounds; raises `TypeError` for another type, `ValueError` for another number"
     wanted = f"{name} must be a whole number of at least {least}"
     plain = _plain(value)
     try: number = None if isinstance(plain, bool) else index(plain)
     except TypeError: number = None
     if number is None: raise TypeError(f"{wanted}, but got {shown(value)}")
     if number < least: raise ValueError(f"{wanted}, but got {shown(number)}")
-    if number >= 2**63: raise ValueError(f"{name} must be below 2**63, but got {shown(number)}")
+    if most is not None and number > most:
+        raise ValueError(f"{name} must be at most {most:,}, but got {shown(number)}")
     return number
 
 # %% ../nbs/00_core.ipynb #eea56055
@@ -95,17 +101,17 @@ def check_labels(
     taken=(), # names that other columns have
 )->list: # the names
     "Raise `ValueError` unless `labels` are `n` different names, without tabs or line ends and not `taken`"
-    several = hasattr(labels, "__iter__") and not isinstance(labels, str)
-    names = list(labels) if several else [labels]
-    proper = several and all(isinstance(l, str) and l != "" and l.isprintable() for l in names)
-    number = len(names) if n is None else n
-    if len(names) != number or not proper or len(set(names)) < number:
+    names = list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
+    differ = len(set(map(str, names))) == len(names)
+    if not differ or n not in (None, len(names)) or not all(map(_is_label, names)):
         wanted = "different names" if n is None else f"{n} different names"
         raise ValueError(f"labels must be {wanted}, one for each class, but are {shown(names)}")
     if not set(names).isdisjoint(taken):
         columns = f"{', '.join(taken)}, which are columns"
         raise ValueError(f"labels must differ from {columns}, but are {shown(names)}")
     return names
+
+def _is_label(name): return isinstance(name, str) and name != "" and name.isprintable()
 
 # %% ../nbs/00_core.ipynb #fa901979
 def check_file(
@@ -148,7 +154,7 @@ def check_regular(
     path, # file to write
     name:str="path", # what to call it in an error
 )->None:
-    "Raise `ValueError` for a device or a pipe: text can be written there, but nothing that goes back in its file"
+    "Raise `ValueError` for a device or a pipe: what goes back in its file cannot be written there"
     if not is_special(path): return
     raise ValueError(f"{name} must be a file, but {path} is a pipe or a device, which takes only text")
 
