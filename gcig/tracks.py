@@ -492,16 +492,16 @@ def _is_utf8(name):
 
 # %% ../nbs/12_tracks.ipynb #2d16f230
 @contextmanager
-def _silenced():
-    "Inside the `with`, what is written to the standard error of the process is lost"
-    try: kept = os.dup(2)
+def _silenced(stream):
+    "Inside the `with`, what is written to the process's standard output (1) or error (2) is lost"
+    try: kept = os.dup(stream)
     except OSError: kept = None     # it is closed
     if kept is not None:
-        with open(os.devnull, "w") as nowhere: os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "w") as nowhere: os.dup2(nowhere.fileno(), stream)
     try: yield
     finally:
         if kept is not None:
-            os.dup2(kept, 2)
+            os.dup2(kept, stream)
             os.close(kept)
 
 def _intervals(tracks, stopped):
@@ -510,6 +510,7 @@ def _intervals(tracks, stopped):
         for name in sorted(tracks):
             for i, value in enumerate(tracks[name]):
                 if not isnan(value): yield name, i, i + 1, float(value)
+    except GeneratorExit: raise     # the library takes no more
     except BaseException as e: stopped.append(e)
 
 # %% ../nbs/12_tracks.ipynb #8f18a31b
@@ -519,7 +520,7 @@ def _bigwig(path, tracks):
     kept = dict(tracks)
     lengths = {name: len(track) for name, track in kept.items()}
     stopped = []
-    with _silenced():
+    with _silenced(1), _silenced(2):
         try: pybigtools.open(str(path), "w").write(lengths, _intervals(kept, stopped))
         except BaseException as e:
             if type(e).__name__ != "PanicException": raise      # so the library gives up
