@@ -14,7 +14,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain, groupby
@@ -367,10 +367,11 @@ def check_format(
     if not found.text: check_regular(path, name)
     return found
 
-def _write(path, found, rows):
-    "Write `rows` in a format"
-    if path == "-": return found.write(path, rows)
-    with replacing(path) as temporary: found.write(temporary, rows)
+def _write(path, found, rows, then):
+    "Write `rows` in a format, and call `then` before the file gets its name"
+    with nullcontext(path) if path == "-" else replacing(path) as place:
+        found.write(place, rows)
+        if then: then()
 
 # %% ../nbs/12_tracks.ipynb #472f35f7
 def check_names(
@@ -593,13 +594,14 @@ def _with_scores(tracks):
 def write_tracks(
     path, # file to write: `.bedgraph`, `.tsv`, `.npz` or `.bw` (bigWig); "-" for bedGraph on standard output
     tracks, # iterator of (name, values), as from `attribute_records`
+    then:Callable=None, # called when all is written; an error in it leaves no file
 )->None:
     """Write tracks; names end at the first space
 
     Raises `ValueError` for another ending, an extra that is missing, a name that is missing or comes twice,
     or no score at all, and then leaves no file."""
     found = check_format(path, TRACK_FORMATS)
-    _write(path, found, _with_scores(check_names(tracks, found)))
+    _write(path, found, _with_scores(check_names(tracks, found)), then)
 
 # %% ../nbs/12_tracks.ipynb #1313e01b
 def _with_rows(tables, found):
@@ -615,10 +617,11 @@ def _with_rows(tables, found):
 def write_table(
     path, # file to write: `.tsv`, `.csv` or `.parquet`; "-" for tabs on standard output
     tables, # iterator of tables with the same columns, as from `predict_records`
+    then:Callable=None, # called when all is written; an error in it leaves no file
 )->None:
     """Write tables below each other
 
     Raises `ValueError` for another ending, an extra that is missing, or no row at all, and then leaves no
     file."""
     found = check_format(path, TABLE_FORMATS)
-    _write(path, found, _with_rows(tables, found))
+    _write(path, found, _with_rows(tables, found), then)
