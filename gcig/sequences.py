@@ -284,7 +284,7 @@ def _as_fasta(record, number):
     "The bytes of one record; raises `ValueError` where they would not be read back as name and sequence"
     pair = None if isinstance(record, TEXT) else record
     try: name, sequence = pair
-    except (TypeError, ValueError): 
+    except (TypeError, ValueError):
         wrong = f"record {number} is {shown(record)}"
         raise ValueError(f"records must be (name, sequence) pairs, but {wrong}") from None
     header = _header(name, number)
@@ -403,18 +403,28 @@ def sequence_files(
     if not path.exists(): raise FileNotFoundError(f"paths: {path} does not exist")
     if path.is_file(): return [path]
     if not path.is_dir(): raise ValueError(f"paths: {path} is neither a folder nor a file")
-    seen = sorted(p for p in path.iterdir() if not p.name.startswith("."))      # hidden ones are an editor's
-    files = [p for p in seen if p.is_file() and p.name.lower().endswith(SEQUENCE_FILES)]
-    left_out = _listed([p for p in seen if p not in set(files)])
+    files, others = _sorted_out(path)
     if not files:
         wanted = f"no FASTA or FASTQ file of nucleotides (.{', .'.join(_FORMATS)}, plain or compressed)"
-        raise ValueError(f"paths: the folder {path} holds {wanted}" + (f", but {left_out}" if left_out else ""))
-    if left_out: warnings.warn(f"paths: of the folder {path} were left out: {left_out}", stacklevel=2)
+        instead = f", but {_listed(others)}" if others else ""
+        raise ValueError(f"paths: the folder {path} holds {wanted}{instead}")
+    if others: warnings.warn(f"paths: of the folder {path} were left out: {_listed(others)}", stacklevel=2)
     return files
+
+def _sorted_out(folder):
+    "What a folder holds, sorted by name: its sequence files, and the rest but for what is hidden"
+    files = []
+    others = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."): continue      # of the system, or of an editor
+        named_so = path.name.lower().endswith(SEQUENCE_FILES)
+        (files if named_so and path.is_file() else others).append(path)
+    return files, others
 
 def _listed(paths):
     "Names in a message: folders end in a slash, proteins are called so, and many are counted"
     most = 10
     names = [f"{p.name}/" if p.is_dir() else p.name for p in paths[:most]]
-    said = [f"{name} (protein)" if ".faa" in Path(name.lower()).suffixes else name for name in names]
-    return ", ".join(said) + (f" and {len(paths) - most} more" if len(paths) > most else "")
+    names = [f"{name} (protein)" if ".faa" in Path(name.lower()).suffixes else name for name in names]
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(names) + more
