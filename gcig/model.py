@@ -185,7 +185,7 @@ class CNNLSTM(nn.Module):
         self.config = dict(maxlen=_window(maxlen)) | sizes
         generator = torch_generator(seed)
         # PyTorch's own initial weights draw from the global state
-        with torch.random.fork_rng(devices=[]), enough_memory(f"a network with {sizes}"):
+        with torch.random.fork_rng(devices=[]), enough_memory(f"a network with {shown(sizes)}"):
             self.layers = nn.Sequential(_named(_layers(**self.config)))
             _initialise(self, generator)
         self.labels = None if labels is None else check_labels(labels, self.config["dense"][-1])
@@ -272,7 +272,7 @@ def load_arrays(
     if not path.exists(): raise FileNotFoundError(f"path: {path} does not exist")
     if path.is_dir(): raise ValueError(f"path must be a model file, but {path} is a folder")
     try: return _read_arrays(path)
-    except (SafetensorError, OSError, ValueError, RecursionError) as e:     # the last of JSON that is too deep
+    except (SafetensorError, OSError, ValueError, RecursionError) as e:     # the last of JSON too deep
         raise ValueError(f"path: {path} is no whole safetensors file of gcig: {_one_line(e)}") from e
 
 def _one_line(error):
@@ -356,12 +356,16 @@ def _keras_layers(arrays):
     "The layers in `arrays`: {kind: {number: {part: array}}}, numbers in ascending order"
     layers = {kind: {} for kind in _KERAS}
     for name in arrays:
-        found = _ARRAY_NAME.fullmatch(name.replace("/", ".").removesuffix(":0"))
-        if not found or found["part"] not in _KERAS[found["kind"]]: continue
+        if not (found := _recognised(name)): continue
         numbered = layers[found["kind"]]
         parts = numbered.setdefault(int(found["number"] or 0), {})
         parts[found["part"]] = np.asarray(arrays[name])
     return {kind: dict(sorted(numbered.items())) for kind, numbered in layers.items()}
+
+def _recognised(name):
+    "The parts of Keras' name for an array of ours, or None"
+    found = _ARRAY_NAME.fullmatch(str(name).replace("/", ".").removesuffix(":0"))
+    return found if found and found["part"] in _KERAS[found["kind"]] else None
 
 # %% ../nbs/04_model.ipynb #80862f39
 def _layers_of(model, kind):
@@ -374,10 +378,21 @@ def _matched_layers(model, arrays):
         ours = _layers_of(model, kind)
         names = [_keras_name(kind, number) for number in numbered]
         if len(ours) != len(names):
-            listed = ", ".join(names) or "none"
+            listed = (", ".join(names) or "none") + _unknown(arrays, kind)
             raise ValueError(f"arrays must hold {len(ours)} {kind} layers for this model, "
                              f"but hold {len(names)}: {listed}")
         for name, layer, parts in zip(names, ours, numbered.values()): yield kind, name, layer, parts
+
+# %% ../nbs/04_model.ipynb #179beee1
+def _unknown(arrays, kind):
+    "The end of a message: names in `arrays` that are not recognised, and what names of `kind` look like"
+    names = [str(name) for name in arrays if not _recognised(name)]
+    if not names: return ""
+    most = 5
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    cell = "lstm_cell." if kind == "lstm" else ""
+    known = " and ".join(f"{kind}.{cell}{part}" for part in _KERAS[kind])
+    return f"; not recognised: {', '.join(map(shown, names[:most]))}{more}; known are names like {known}"
 
 # %% ../nbs/04_model.ipynb #0cb9bc84
 def _check_keras_array(name, array, shape):
@@ -392,7 +407,7 @@ def _new_values(model, arrays):
     "Yield (tensor of `model`, what it is to hold)"
     for kind, name, layer, parts in _matched_layers(model, arrays):
         for part, ours in _KERAS[kind].items():
-            if part not in parts: raise ValueError(f"arrays lack {name}.{part}")
+            if part not in parts: raise ValueError(f"arrays lack {name}.{part}{_unknown(arrays, kind)}")
             tensor = getattr(layer, ours)
             _check_keras_array(f"{name}.{part}", parts[part], tuple(tensor.shape)[::-1])
             value = np.ascontiguousarray(parts[part].T, dtype=np.float64)

@@ -362,6 +362,8 @@ def _read(path, name):
         for record in _dnaio_records(path, name):
             yield _restored(record.name).rstrip(_BLANK), _restored(record.sequence)
             count += 1
+    except MemoryError as e:
+        raise MemoryError(f"path: {name} takes more memory than there is beyond record {count}") from e
     except Exception as e:
         reason = next(iter(_restored(str(e)).splitlines()), type(e).__name__)
         readable = f"cannot be read as FASTA or FASTQ beyond record {count}"
