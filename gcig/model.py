@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_WEIGHTS', 'PRECISIONS', 'CNNLSTM', 'count_parameters', 'activations', 'parameter_table', 'save_arrays',
-           'load_arrays', 'save_model', 'check_arrays', 'load_model', 'load_keras_weights', 'other_networks']
+           'load_arrays', 'check_arrays', 'save_model', 'load_model', 'load_keras_weights', 'other_networks']
 
 # %% ../nbs/04_model.ipynb #6aaf1fcf
 import json
@@ -23,9 +23,10 @@ from torch import nn
 
 # %% ../nbs/04_model.ipynb #1aa6ca9e
 from .core import check_labels, check_whole, replacing, shown
-from .encoding import MOST_LETTERS, check_one_hot, enough_memory
+from .encoding import check_one_hot, enough_memory
 from .running import (adapt, channels_last, evaluating, log_probabilities, output_head, predict, to_model,
                           torch_generator, two_classes)
+from .sequences import MOST_LETTERS
 
 # %% ../nbs/04_model.ipynb #ce97f2ea
 _all_ = ["predict", "adapt", "channels_last", "output_head", "two_classes", "log_probabilities",
@@ -281,18 +282,7 @@ def _one_line(error):
     most = 300      # letters: four lines of a terminal
     return words if len(words) <= most else f"{words[:most]}..."
 
-# %% ../nbs/04_model.ipynb #401317c0
-def save_model(
-    model:CNNLSTM, # the model; other kinds raise `TypeError`
-    path, # file to write, usually ending in `.safetensors`
-)->None:
-    "Write weights and configuration to one file; an interrupted call leaves the old file or none"
-    if not isinstance(model, CNNLSTM):
-        raise TypeError(f"model must be a CNNLSTM, but is a {type(model).__name__}")
-    header = dict(model="CNNLSTM", config=model.config, labels=model.labels)
-    with replacing(path) as temporary: save_arrays(model.state_dict(), temporary, header, path)
-
-# %% ../nbs/04_model.ipynb #54b0143e
+# %% ../nbs/04_model.ipynb #78da5ab2
 PRECISIONS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)      # in which layers can compute
 
 def check_arrays(
@@ -302,22 +292,46 @@ def check_arrays(
     "Raise `ValueError` for the first array that is missing, not wanted, of another shape or of another kind"
     for name, t in wanted.items():
         if name not in found: raise ValueError(f"{name} is missing")
-        shape = tuple(found[name].shape)
-        if shape != tuple(t.shape):
-            raise ValueError(f"{name} has shape {shown(shape)} and not {shown(tuple(t.shape))}")
-        kinds = PRECISIONS if t.is_floating_point() else (t.dtype,)
-        if found[name].dtype in kinds: continue
-        known = " or ".join(str(kind).removeprefix("torch.") for kind in kinds)
-        raise ValueError(f"{name} is in {str(found[name].dtype).removeprefix('torch.')} and not in {known}")
+        _check_array(name, t, found[name])
     for name in found:
         if name not in wanted: raise ValueError(f"{shown(name)} is none of the network's arrays")
+
+def _check_array(name, wanted, found):
+    "Raise `ValueError` unless one tensor can take the place of the other"
+    shape = tuple(wanted.shape)
+    if found.shape != shape:
+        raise ValueError(f"{name} has shape {shown(tuple(found.shape))} and not {shown(shape)}")
+    kinds = PRECISIONS if wanted.is_floating_point() else (wanted.dtype,)
+    if found.dtype in kinds: return
+    known = " or ".join(str(kind) for kind in kinds)
+    raise ValueError(f"{name} is in {found.dtype} and not in {known}".replace("torch.", ""))
+
+def _outline(config, labels=None):
+    "A network without numbers"
+    with torch.device("meta"): return CNNLSTM(**config, labels=labels)
+
+# %% ../nbs/04_model.ipynb #401317c0
+def save_model(
+    model:CNNLSTM, # the model; other kinds raise `TypeError`
+    path, # file to write, usually ending in `.safetensors`
+)->None:
+    """Write weights and configuration to one file; an interrupted call leaves the old file or none
+
+    Raises `ValueError` for a network that was altered, so that its configuration does not build it anew."""
+    if not isinstance(model, CNNLSTM):
+        raise TypeError(f"model must be a CNNLSTM, but is a {type(model).__name__}")
+    arrays = model.state_dict()
+    try: check_arrays(_outline(model.config, model.labels).state_dict(), arrays)
+    except ValueError as e: raise ValueError(f"model must be what its configuration builds, but {e}") from e
+    header = dict(model="CNNLSTM", config=model.config, labels=model.labels)
+    with replacing(path) as temporary: save_arrays(arrays, temporary, header, path)
 
 # %% ../nbs/04_model.ipynb #55766669
 def _rebuilt(config, labels, weights):
     "The model that a file describes; each array is in the precision that it has there"
     sizes = [size for size in config.values() if isinstance(size, list)]
     if sum(map(len, sizes)) > len(weights): raise ValueError("there are fewer arrays than layers")
-    with torch.device("meta"): model = CNNLSTM(**config, labels=labels)
+    model = _outline(config, labels)
     check_arrays(model.state_dict(), weights)
     copies = {name: t.clone() for name, t in weights.items()}       # what was read changes with the file
     model.load_state_dict(copies, assign=True)
