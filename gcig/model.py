@@ -138,13 +138,6 @@ def _sizes(name, values):
         wanted = f"{name} must hold whole numbers of at least 1, as in (8, 16)"
         raise ValueError(f"{wanted}, but got {shown(values)}") from None
 
-def _window(maxlen):
-    "`maxlen` as a whole number that a window can have"
-    maxlen = check_whole("maxlen", maxlen)
-    if maxlen <= MOST_LETTERS: return maxlen
-    most = f"{MOST_LETTERS:,}, more than the human chromosome 1 has"
-    raise ValueError(f"maxlen must be at most {most}, but got {shown(maxlen)}")
-
 def _length_after(maxlen, pool_size):
     "Positions that the pools leave of `maxlen` letters; raises `ValueError` if that is none"
     length = maxlen
@@ -170,7 +163,7 @@ def _layers(maxlen, filters, kernel_size, pool_size, lstm, dense):
 class CNNLSTM(nn.Module):
     "Convolutions, then LSTMs, then dense layers; maps one-hot (N, 4, maxlen) to logits (N, classes)"
     def __init__(self,
-        maxlen:int=50, # letters in a window
+        maxlen:int=50, # letters in a window, at most `MOST_LETTERS`, more than any human chromosome has
         filters=(8, 16), # filters of each convolution
         kernel_size=(8, 8), # width of each convolution, padded to keep the length
         pool_size=(3, 3), # max-pool of each convolution; 1 for none
@@ -183,7 +176,7 @@ class CNNLSTM(nn.Module):
         super().__init__()
         sizes = dict(filters=filters, kernel_size=kernel_size, pool_size=pool_size, lstm=lstm, dense=dense)
         sizes = {name: _sizes(name, values) for name, values in sizes.items()}
-        self.config = dict(maxlen=_window(maxlen)) | sizes
+        self.config = dict(maxlen=check_whole("maxlen", maxlen, most=MOST_LETTERS)) | sizes
         generator = torch_generator(seed)
         # PyTorch's own initial weights draw from the global state
         with torch.random.fork_rng(devices=[]), enough_memory(f"a network with {shown(sizes)}"):

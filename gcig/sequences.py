@@ -86,10 +86,8 @@ def random_sequence(
     seed=None, # int, tuple of ints or `numpy.random.Generator`; None draws a fresh one each time
 )->str: # `length` letters from A, C, G, T
     "Random DNA with independent letters; raises `ValueError` for a bad length or bad probabilities"
-    length = check_whole("length", length)
+    length = check_whole("length", length, most=MOST_LETTERS)
     probs = _check_probs(probs)
-    if length > MOST_LETTERS:
-        raise ValueError(f"length must be at most {MOST_LETTERS}, but got {shown(length)}")
     codes = _generator(seed).choice(4, size=length, p=probs)
     letters = np.frombuffer(LETTERS.encode(), np.uint8)
     return letters[codes].tobytes().decode()

@@ -24,7 +24,8 @@ import torch
 from torch import nn
 
 # %% ../nbs/05_training.ipynb #2b4bfd36
-from .core import check_file, check_labels, check_one_of, check_whole, progress, replacing, shown
+from .core import (check_file, check_labels, check_one_of, check_real, check_whole, progress, replacing,
+                       shown)
 from .encoding import CODE_TABLES, check_policy, enough_memory, letter_codes, stretches
 from .model import CNNLSTM, check_arrays, load_arrays, save_arrays, save_model
 from .running import check_model, evaluating, model_device, run_batch, to_model, torch_generator
@@ -203,6 +204,7 @@ def _anywhere(n, k, generator):
 
 # %% ../nbs/05_training.ipynb #bb0bef13
 OFFSETS = ("grid", "random")
+MOST_IN_BATCH = 2**26      # letters: 1 GB of one-hot code, and ten of what a small network makes of it
 
 def batches(
     data:ClassWindows, # windows to draw from
@@ -217,8 +219,7 @@ def batches(
     generator = torch_generator(seed)
     check_one_of("offsets", offsets, OFFSETS)
     n_classes = len(data.labels)
-    batch_size = check_whole("batch_size", batch_size, n_classes)
-    _check_batch(batch_size, data.maxlen)
+    batch_size = check_whole("batch_size", batch_size, n_classes, most=MOST_IN_BATCH // data.maxlen)
     sizes = data.counts if offsets == "grid" else data.places
     pools = [(n, batch_size // n_classes) for n in sizes] if balance else [(sum(sizes), batch_size)]
     on_grid = offsets == "grid"
@@ -226,14 +227,6 @@ def batches(
     for _ in range(check_whole("skip", skip, 0)):
         for draw in draws: next(draw)
     return _endless(data, draws, sizes, offsets)
-
-MOST_IN_BATCH = 2**26      # letters: 1 GB of one-hot code, and ten of what a small network makes of it
-
-def _check_batch(batch_size, maxlen):
-    "Raise `ValueError` for a batch that no network trains on"
-    if batch_size * maxlen <= MOST_IN_BATCH: return
-    raise ValueError(f"batch_size must be at most {MOST_IN_BATCH // maxlen} for windows of {maxlen} letters, "
-                     f"but got {shown(batch_size)}")
 
 def _endless(data, draws, sizes, offsets):
     "The batches; windows are numbered through the classes, which hold `sizes` of them"
@@ -522,20 +515,16 @@ def _is_class_windows(name, given):
 
 MOST_STEPS = 10**9      # epochs, or batches in one: at a millisecond each, twelve days
 
-def _is_whole(name, given):
-    if check_whole(name, given[name]) <= MOST_STEPS: return
-    raise ValueError(f"{name} must be at most {MOST_STEPS}, but got {shown(given[name])}")
+def _is_whole(name, given): check_whole(name, given[name], most=MOST_STEPS)
 
 def _is_whole_or_none(name, given):
     if given[name] is not None: check_whole(name, given[name])
 
 def _is_finite_above_0(name, given):
-    value = given[name]
-    is_number = isinstance(value, Real) and not isinstance(value, bool)     # numpy's, too
-    try: number = float(value) if is_number else inf
-    except OverflowError: number = inf      # a whole number of more than 308 digits
-    if 0 < number < inf: return
-    raise ValueError(f"{name} must be a finite number above 0, but got {shown(value)}")
+    try: number = check_real(name, given[name])
+    except ValueError: number = inf
+    if number < inf: return
+    raise ValueError(f"{name} must be a finite number above 0, but got {shown(given[name])}")
 
 def _is_like_train(name, given):
     train = given["train"]
