@@ -67,13 +67,14 @@ def is_clear(
     known = CODE_TABLES["error"].numpy().any(1)
     return known[codes.numpy()]
 
-# %% ../nbs/02_encoding.ipynb #ffebb23e
+# %% ../nbs/02_encoding.ipynb #f5475931
 def is_out_of_memory(
     error:BaseException, # what was raised
 )->bool: # whether it says that an allocation failed
     "Whether an error of Python, numpy or PyTorch is about memory"
     if isinstance(error, MemoryError): return True
-    words = ("can't allocate memory", "not enough memory", "out of memory", "size calculation overflow")
+    words = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED",
+             "size calculation overflow")
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)    # PyTorch's
 
 @contextmanager

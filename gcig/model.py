@@ -178,8 +178,9 @@ class CNNLSTM(nn.Module):
         sizes = {name: _sizes(name, values) for name, values in sizes.items()}
         self.config = dict(maxlen=check_whole("maxlen", maxlen, most=MOST_LETTERS)) | sizes
         generator = torch_generator(seed)
+        asked = ", ".join(f"{name} {shown(values)}" for name, values in sizes.items())
         # PyTorch's own initial weights draw from the global state
-        with torch.random.fork_rng(devices=[]), enough_memory(f"a network with {shown(sizes)}"):
+        with torch.random.fork_rng(devices=[]), enough_memory(f"a network with {asked}"):
             self.layers = nn.Sequential(_named(_layers(**self.config)))
             _initialise(self, generator)
         self.labels = None if labels is None else check_labels(labels, self.config["dense"][-1])
@@ -265,6 +266,7 @@ def load_arrays(
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f"path: {path} does not exist")
     if path.is_dir(): raise ValueError(f"path must be a model file, but {path} is a folder")
+    if not path.is_file(): raise ValueError(f"path must be a model file, but {path} is a pipe or a device")
     try: return _read_arrays(path)
     except (SafetensorError, OSError, ValueError, RecursionError) as e:     # the last of JSON too deep
         raise ValueError(f"path: {path} is no whole safetensors file of gcig: {_one_line(e)}") from e

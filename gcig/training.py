@@ -124,8 +124,8 @@ class ClassWindows:
         for c, n in enumerate(self.counts):
             if n: continue
             longest = lengths[self._owner == c].max(initial=0)
-            raise ValueError(f"maxlen {self.maxlen} is longer than every {stretch} of class "
-                             f"{self.labels[c]!r}: its longest has {longest} letters")
+            raise ValueError(f"maxlen {shown(self.maxlen)} is longer than every {stretch} of class "
+                             f"{shown(self.labels[c])}: its longest has {longest} letters")
 
     @classmethod
     def from_folders(cls,
@@ -389,7 +389,7 @@ def _check_state(path, header, settings, epochs):
         was = before.get(name)
         value = settings.get(name)
         if was == value: continue
-        what = _OTHERWISE.get(name, f"was made with {name} {was!r}, not {value!r}")
+        what = _OTHERWISE.get(name, f"was made with {name} {shown(was)}, not {shown(value)}")
         raise ValueError(f"resume: {path} {what}; take the same {name}, or start afresh without resume")
     done = len(header["history"]["loss"])
     if done > epochs:
