@@ -26,7 +26,7 @@ from .core import check_labels, check_whole, replacing, shown
 from .encoding import check_one_hot, enough_memory
 from .running import (adapt, channels_last, evaluating, log_probabilities, output_head, predict, to_model,
                           torch_generator, two_classes)
-from .sequences import MOST_LETTERS
+from .sequences import MOST_LETTERS, existing
 
 # %% ../nbs/04_model.ipynb #ce97f2ea
 _all_ = ["predict", "adapt", "channels_last", "output_head", "two_classes", "log_probabilities",
@@ -263,8 +263,7 @@ def load_arrays(
     path, # file that `save_arrays` wrote
 )->tuple: # the header and {name: tensor}
     "Read a safetensors file of ours; raises `FileNotFoundError`, or `ValueError` for any other file"
-    path = Path(path)
-    if not path.exists(): raise FileNotFoundError(f"path: {path} does not exist")
+    path = existing(path)
     if path.is_dir(): raise ValueError(f"path must be a model file, but {path} is a folder")
     if not path.is_file(): raise ValueError(f"path must be a model file, but {path} is a pipe or a device")
     try: return _read_arrays(path)

@@ -6,7 +6,7 @@
 __all__ = ['TEXT', 'LETTERS', 'HIGH_GC', 'EQUAL_DIST', 'CLASSES', 'MOST_LETTERS', 'IUPAC', 'SEQUENCE_FILES', 'as_text',
            'random_sequence', 'shuffled', 'check_letters', 'gc_content', 'window_starts', 'windows', 'window_counts',
            'starts_in', 'log_likelihood_ratio', 'true_confidence', 'best_accuracy', 'write_fasta', 'read_sequences',
-           'sequence_files']
+           'existing', 'sequence_files']
 
 # %% ../nbs/01_sequences.ipynb #ec5c516a
 import codecs
@@ -384,10 +384,21 @@ def read_sequences(
 ): # iterator of (name, sequence): the header line, which may be empty, and the letters as they stand
     "Read sequences one by one; raises `FileNotFoundError`, or `ValueError` for what is no sequence file"
     if path == "-": return _records(path)
-    path = Path(path)
-    if not path.exists(): raise FileNotFoundError(f"path: {path} does not exist")
+    path = existing(path)
     if path.is_dir(): raise ValueError(f"path must be a sequence file, but {path} is a folder")
     return _records(path)
+
+def existing(
+    path, # of a file or a folder that is to be read
+    name:str="path", # what to call it in an error
+)->Path: # the path
+    "Raise `FileNotFoundError` unless there is something at `path`"
+    path = Path(path)
+    try: reason = None if path.exists() else "does not exist"
+    except (OSError, ValueError) as e: reason = f"cannot be looked at: {getattr(e, 'strerror', e)}"
+    if reason is None: return path
+    most = 255      # letters of a name on most systems; the whole path is usually shorter
+    raise FileNotFoundError(f"{name}: {path if len(str(path)) <= most else shown(str(path))} {reason}")
 
 # %% ../nbs/01_sequences.ipynb #537a2333
 _FORMATS = ("fasta", "fa", "fas", "fna", "ffn", "fsa", "frn", "fastq", "fq")
@@ -400,8 +411,7 @@ def sequence_files(
     """The FASTA and FASTQ files in a folder, by the ends of their names; warns of what it leaves out
 
     Raises `FileNotFoundError` or, if there are none, `ValueError`."""
-    path = Path(path)
-    if not path.exists(): raise FileNotFoundError(f"paths: {path} does not exist")
+    path = existing(path, "paths")
     if path.is_file(): return [path]
     if not path.is_dir(): raise ValueError(f"paths: {path} is neither a folder nor a file")
     files, others = _sorted_out(path)
