@@ -51,6 +51,7 @@ def _gcig(context:typer.Context, version:Version=False):
     if context.invoked_subcommand is None: print(context.get_help())
 
 # %% ../nbs/14_cli.ipynb #7eadc800
+_READER_LEFT = 0
 _MISTAKE = 2
 _SIGNAL = 128           # and the number of the signal, as shells have it: 130 after Ctrl-C
 
@@ -62,17 +63,20 @@ def main(
     _replace_closed()
     try:
         with _ended_by_signals(): code = app(args=argv, prog_name="gcig", standalone_mode=False) or 0
+        if sys.stdout: sys.stdout.flush()
     except _Ended as ended: code = _SIGNAL + ended.number
     except (typer.Abort, KeyboardInterrupt): code = _SIGNAL + signal.SIGINT
-    except BrokenPipeError: code = _reader_left()
+    except (BrokenPipeError, SystemExit): code = _READER_LEFT        # Typer makes the second of the first
     except Exception as error: code = _mistake(error)
+    _forget_unprinted()
     if code > _SIGNAL: _say("interrupted")
     sys.exit(code)
 
-def _reader_left():
-    "Exit code when nobody reads standard output any more; Python would still complain when it closes it"
-    if sys.stdout: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+def _forget_unprinted():
+    "Let go of what standard output does not take: Python would try, and complain, once more at its end"
+    try:
+        if sys.stdout: sys.stdout.flush()
+    except OSError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 # %% ../nbs/14_cli.ipynb #961cf450
 _LONGEST = 500          # characters: six lines of a terminal, and more than any sentence here needs
@@ -210,7 +214,7 @@ def _plots():
     plots.draw_into_files()
     return plots
 
-# %% ../nbs/14_cli.ipynb #0d0c5a79
+# %% ../nbs/14_cli.ipynb #b2e6c4f4
 class _File(NamedTuple):
     "A file that an option names"
     option:str
@@ -230,11 +234,12 @@ def _check_apart(named):
         for file in mark.files(path):
             identity = _identity(file, mark.standard)
             if isinstance(mark, _Writes) and identity in taken:
-                raise ValueError(f"{option} would write over {file}, which is the file of {taken[identity]}; "
+                what = "standard output" if str(file) == "-" else file
+                raise ValueError(f"{option} would write over {what}, which is the file of {taken[identity]}; "
                                  "choose another file")
             if identity: taken[identity] = option
 
-# %% ../nbs/14_cli.ipynb #5cdce768
+# %% ../nbs/14_cli.ipynb #b5ed34f2
 def _options(function, given):
     "Yield name, values and marks of each option of a command"
     for name, parameter in signature(function).parameters.items():
@@ -247,10 +252,16 @@ def _check_number(option, value):
     if isinstance(value, int) and value >= 2**63:
         raise ValueError(f"{option} must be a number below 2**63, but is {value}")
 
+def _check_folder():
+    "Raise `FileNotFoundError` if the working folder was deleted: not even PyTorch is found from there"
+    try: os.getcwd()
+    except FileNotFoundError:
+        wanted = "the folder in which gcig was started is gone; change to another"
+        raise FileNotFoundError(wanted) from None
+
 def _check_given(function, given):
     "Raise for what no command could work with"
-    if not os.path.exists(os.curdir):
-        raise FileNotFoundError("the folder in which gcig was started is gone; change to another")
+    _check_folder()
     named = []
     for option, values, marks in _options(function, given):
         for value in values: _check_number(option, value)
@@ -299,6 +310,7 @@ FiguresFile = Annotated[Path, typer.Option(help="File to keep all figures in."),
 def _benchmark(quick:Quick=False, json:FiguresFile=None):
     "Measure speed, memory and errors on this machine, side by side with captum."
     from json import dumps
+    if not json and sys.stdout is None: raise ValueError("--json is needed where standard output is closed")
     from gcig.benchmarks import run_benchmarks
     from gcig.core import replacing
     found = run_benchmarks(quick)
@@ -322,7 +334,7 @@ def _target(net, text):
     labels = net.labels or []
     classes = net.config["dense"][-1]
     if text in labels: return labels.index(text)
-    if text.isdecimal() and int(text) < classes: return int(text)
+    if text in map(str, range(classes)): return int(text)
     names = f"{', '.join(labels)} or " if labels else ""
     raise ValueError(f"--target must be {names}a number from 0 to {classes - 1}, but is {text!r}")
 
@@ -539,7 +551,6 @@ def _train_files(
     "Train a network on sequence files of two or more classes."
     state = _state_file(out)
     _check_state(state, resume, force)
-    _check_memory("--batch-size", _BYTES_PER_LETTER * maxlen * batch_size)
     words = dict(filters=filters, kernel_size=kernel_size, pool_size=pool_size, lstm=lstm, dense=dense)
     sizes = {name: _numbers(f"--{name.replace('_', '-')}", text) for name, text in words.items()}
     from gcig.model import save_model
@@ -548,7 +559,8 @@ def _train_files(
     if history: check_format(history, TABLE_FORMATS, "--history")
     windows = dict(maxlen=maxlen, step=step, ambiguous=ambiguous)
     train, held_out = _class_windows(classes, valid, valid_share, labels, windows)
-    print(f"training on    {train}\nvalidating on  {held_out}")
+    _check_memory("--batch-size: a batch", _BYTES_PER_LETTER * maxlen * batch_size)
+    print(f"training on    {_in_one_line(train)}\nvalidating on  {_in_one_line(held_out)}")
     net = _network(maxlen, sizes, train, seed)
     schedule = dict(epochs=epochs, steps_per_epoch=steps_per_epoch, patience=patience, keep=keep, lr=lr)
     drawing = dict(batch_size=batch_size, shuffle=shuffle, offsets=offsets, balance=balance, seed=seed)
