@@ -11,6 +11,7 @@ import json
 from functools import cached_property
 from html import escape
 from itertools import islice, product
+from math import isfinite
 
 # %% ../nbs/11_explorer.ipynb #dcea0378
 import anywidget
@@ -46,13 +47,29 @@ def _rounded(probabilities):
     "Five decimals, two more than the views show"
     return [round(float(p), 5) for p in probabilities]
 
+def _right(truth, state):
+    "The right confidence of a state by `truth`; raises `ValueError` for what is no probability"
+    p = truth(state)
+    try: probability = round(float(p), 5) if isfinite(p) else p
+    except (TypeError, ValueError): probability = None      # None, text, several numbers
+    if probability is not None and 0 <= probability <= 1: return probability
+    raise ValueError(f"truth must return a probability from 0 to 1 for every sequence, but for {state} "
+                     f"it returned {p!r}")
+
+def _check_numbers(state, scores):
+    "Raise `ValueError` for a score that is no number: a page could not hold it"
+    if all(map(isfinite, scores)): return
+    raise ValueError(f"model must give scores that are finite numbers, but those of {state} "
+                     "hold NaN or infinity")
+
 def _frames(states, edits, confidence, scores, truth):
     "One series as plain numbers; `truth` may be None"
+    for state, row in zip(states, scores): _check_numbers(state, row)
     frames = dict(start=states[0])
     frames["edits"] = edits[["position", "old", "new"]].values.tolist()
     frames["limits"] = [float(f"{_limit(row):.6g}") for row in scores]      # shown with two digits
     frames["confidence"] = _rounded(confidence)
-    frames["truth"] = _rounded(map(truth, states)) if truth else None
+    frames["truth"] = [_right(truth, state) for state in states] if truth else None
     frames["scores"] = [_thousandths(row) for row in scores]
     return frames
 
@@ -526,8 +543,8 @@ def _as_text(series):
 
 # %% ../nbs/11_explorer.ipynb #a0486bbd
 def _as_json(film):
-    "Data that may stand in a page: without spaces, and no `<` could end them"
-    return json.dumps(film, separators=(",", ":")).replace("<", "\\u003c")
+    "Data that may stand in a page: without spaces, all of it JSON, and no `<` could end them"
+    return json.dumps(film, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 def _as_html(film):
     "A piece of HTML that needs nothing from elsewhere"
@@ -733,7 +750,7 @@ class MutationExplorer:
         # offered: "tutorial", "hypothetical", "saturation", "hybrid", "random"
         rules=("tutorial", "hypothetical"),
         n_iterations:int=20, # edits of each sequence, at least 1
-        truth=None, # function from a sequence to the right confidence in the target; None draws none
+        truth=None, # function from a sequence to the right confidence in the target, 0 to 1; None draws none
         target_name:str=None, # what the class is called; None says "class" and its number
         **options, # further arguments of `mutate` and `integrated_gradients`
     ):
@@ -746,6 +763,7 @@ class MutationExplorer:
         self.truth = truth
         self.options = options
         self.sequences = _named(sequences)
+        if truth is not None: _right(truth, next(iter(self.sequences.values())))    # before any work
         self.length = len(next(iter(self.sequences.values())))
         self.directions = _some_of("directions", directions, DIRECTIONS)
         self.rules = _some_of("rules", rules, RULES)
@@ -799,7 +817,9 @@ class MutationExplorer:
     )->None:
         "Write a page that holds the explorer and nothing else"
         page = _STANDALONE.format(title=escape(title), body=self.html())
-        with replacing(path) as temporary: temporary.write_text(page, encoding="utf-8")
+        with replacing(path) as temporary:
+            # what UTF-8 does not have, such as half of a pair from an odd file name, becomes a number
+            temporary.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
 
     @cached_property
     def _widgets(self): return _tied(self)

@@ -8,13 +8,16 @@ __all__ = ['COLOURS', 'CLASS_COLOURS', 'DIVERGING', 'STYLE', 'HEATMAP_ROWS', 'pl
 
 # %% ../nbs/09_plots.ipynb #ee482b84
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 # %% ../nbs/09_plots.ipynb #ccda538e
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib import rcParamsDefault
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.font_manager import findfont, get_font
 
 # %% ../nbs/09_plots.ipynb #0adf7738
 from .core import replacing
@@ -47,11 +50,16 @@ _PLAIN = {
 STYLE = _SIZES | _PLAIN
 
 # %% ../nbs/09_plots.ipynb #1a60f50b
+_OF_THE_SESSION = (         # how the names of settings begin that say where figures go, not how they look
+    "backend", "interactive", "toolbar", "webagg", "tk", "macosx", "timezone", "date.epoch", "docstring",
+    "savefig.directory", "figure.max_open_warning", "figure.raise_window")
+_DEFAULTS = {name: value for name, value in rcParamsDefault.items() if not name.startswith(_OF_THE_SESSION)}
+
 @contextmanager
 def _styled():
-    "Draw in `STYLE`, then restore the settings that it changes"
-    before = {name: plt.rcParams[name] for name in STYLE}
-    plt.rcParams.update(STYLE)
+    "Draw in matplotlib's defaults and `STYLE`, then restore the settings that this changes"
+    before = {name: plt.rcParams[name] for name in _DEFAULTS}
+    plt.rcParams.update(_DEFAULTS | STYLE)
     try: yield
     finally: plt.rcParams.update(before)
 
@@ -59,6 +67,32 @@ def _axes(ax, size):
     "`ax`, or the axes of a new figure"
     if ax is not None: return ax
     return plt.subplots(figsize=size)[1]
+
+# %% ../nbs/09_plots.ipynb #184b043a
+_LETTERS_PER_INCH = 12      # a letter of the style is some 6 points wide
+_LEAST_TITLE = 60           # letters that stay, also where axes are small
+_LEAST_YLABEL = 24
+
+@cache
+def _shapes():
+    "Numbers of the characters that can be drawn"
+    drawn = (c for c in get_font(findfont("DejaVu Sans")).get_charmap() if chr(c).isprintable())
+    return {*drawn, ord("\n")}
+
+def _visible(c): return c if ord(c) in _shapes() else c.encode("unicode_escape").decode()
+
+def _legible(text, most):
+    "`text`, or its two ends, in at most `most` letters that can all be seen"
+    few = text if len(text) <= 2*most else text[:most] + text[-most:]
+    seen = "".join(map(_visible, few))
+    half = most // 2
+    return seen if len(seen) <= most else f"{seen[:half]}…{seen[half + 1 - most:]}"
+
+def _entitle(ax, title, ylabel):
+    "Write words that may come from a file at axes"
+    width, height = (ax.bbox.size / ax.figure.dpi * _LETTERS_PER_INCH).astype(int)
+    ax.set_title(_legible(str(title), max(_LEAST_TITLE, width)), parse_math=False)
+    ax.set_ylabel(_legible(str(ylabel), max(_LEAST_YLABEL, height)), parse_math=False)
 
 # %% ../nbs/09_plots.ipynb #4b2cfd8c
 def _floats(values):
@@ -156,7 +190,7 @@ def plot_heatmap(
         ax = _axes(ax, (max(4, .24*scores.shape[1]), 2.3))     # .24 inches hold a letter
         bar = dict(label="score", pad=.015, aspect=12)
         sns.heatmap(rows, ax=ax, cmap=DIVERGING, vmin=-limit, vmax=limit, cbar_kws=bar, **grid)
-        ax.set_title(title)
+        _entitle(ax, title, "")
         ax.set_yticks(np.arange(6) + .5, HEATMAP_ROWS)
         ax.tick_params(axis="y", rotation=0, length=0)
         ax.axhline(2, color="black", lw=1)      # between the sums and the letters
@@ -187,7 +221,8 @@ def plot_logo(
         ax = _axes(ax, (max(4, .22*length), 2))     # .22 inches hold a letter
         logomaker.Logo(table, ax=ax, color_scheme={l: COLOURS[l] for l in "ACGT"}, flip_below=False)
         ax.axhline(0, color="black", lw=.8)
-        ax.set(title=title, xlabel="position", ylabel=ylabel, xlim=(.4, length + .6))
+        _entitle(ax, title, ylabel)
+        ax.set(xlabel="position", xlim=(.4, length + .6))
     return ax
 
 # %% ../nbs/09_plots.ipynb #e69569a2
@@ -227,7 +262,8 @@ def plot_confidence(
         if truth is not None: ax.plot(truth, ":", color="black", label="right confidence")
         if iteration is not None: _circle(ax, iteration, series[:, iteration].mean())
         whole_dots = (-.03, 1.03)       # also of those at 0 and 1
-        ax.set(xlabel="edits", ylabel="confidence", ylim=whole_dots, title=title)
+        _entitle(ax, title, "confidence")
+        ax.set(xlabel="edits", ylim=whole_dots)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if truth is not None or len(series) > 1: ax.legend(loc="best")
     return ax
@@ -267,7 +303,8 @@ def plot_track(
             x, y = binned.x.values, binned.y.values
         ax.axhline(0, color="#888888", lw=.8)
         ax.plot(x, y, color="black", lw=1)
-        ax.set(xlabel="position", ylabel=ylabel, title=title)
+        _entitle(ax, title, ylabel)
+        ax.set_xlabel("position")
         if len(x) > 1: ax.set_xlim(x[0], x[-1])
         ax.xaxis.set_major_formatter("{x:,.0f}")
     return ax
