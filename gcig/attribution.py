@@ -10,7 +10,6 @@ __all__ = ['OUTPUTS', 'BASELINES', 'CAPTUM_METHODS', 'METHODS', 'MOST_AT_ONCE', 
 # %% ../nbs/08_attribution.ipynb #aa8a59bf
 import warnings
 from dataclasses import dataclass, fields, replace
-from numbers import Real
 
 # %% ../nbs/08_attribution.ipynb #a554b080
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from torch import nn
 
 # %% ../nbs/08_attribution.ipynb #2c783588
-from .core import check_one_of, check_whole
+from .core import check_one_of, check_real, check_whole
 from .encoding import check_one_hot, edited
 from .quadrature import Integral, integrate
 from .running import HALF, check_classes, check_guest, check_target, default_batch, run_batch, to_model
@@ -201,10 +200,7 @@ def _check_counts(**counts):
 
 def _check_tolerances(**tolerances):
     "Raise for a tolerance that is not above 0"
-    for name, value in tolerances.items():
-        number = isinstance(value, Real) and not isinstance(value, bool)
-        if not number or not value > 0:
-            raise ValueError(f"{name} must be a number above 0, but got {value!r}")
+    for name, value in tolerances.items(): check_real(name, value)
 
 def _check_method(method, n_steps):
     "Raise for an unknown rule, or for one that needs more steps"
@@ -425,7 +421,7 @@ def integrated_gradients(
     B = _check_baseline(baseline, X, seed)
     _warn_of_order(baseline, X, B, n_baselines)
     at_once = pieces_at_once(model, X, batch_size)
-    how = _Settings(method, rtol, atol, n_steps, max_gradients, batch_size, at_once)
+    how = _Settings(method, float(rtol), float(atol), n_steps, max_gradients, batch_size, at_once)
     with differentiating(model):
         X, B = X.clone(), B.clone()      # what was made under `inference_mode` cannot be differentiated
         _warn_of_half(rounding_unit(model, dtype))

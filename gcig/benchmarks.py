@@ -241,7 +241,7 @@ def _bare_pieces(model, points):
     "The same in pieces that run side by side, as the engine's do"
     def work(rows): _bare_loop(model, points[rows], PIECE_BATCH)
     n = len(points)
-    in_pieces(work, n, n, pieces_at_once(model, n), "bare loop")
+    in_pieces(work, n, n, pieces_at_once(model, points), "bare loop")
 
 def _bare_rate(loop, model, points, *args):
     "Points a second of a bare loop"

@@ -631,18 +631,18 @@ def _predict_files(
     "Predict every window of every record."
     from gcig.core import check_labels
     from gcig.model import load_model
-    from gcig.tracks import TABLE_FORMATS, check_format, predict_records, write_table
-    check_format(str(out), TABLE_FORMATS, "--out")
+    from gcig.tracks import TABLE_FORMATS, check_format, check_records, predict_records, write_table
+    found = check_format(str(out), TABLE_FORMATS, "--out")
     net = load_model(model)
+    check_records(sequences, found, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
     names = net.labels
     if labels is not None: names = check_labels(labels.split(","), net.config["dense"][-1])
     records = _Records(sequences)
     tables = predict_records(net, labels=names, **_own_windows(net, records, step, ambiguous))
-    if plot:
-        kept = {}
-        draw = lambda: _save_predictions(plot, kept, _class_name(names, 0))
-        tables = _then(_keep_first(tables, kept), draw)
-    write_table(str(out), tables)
+    kept = {}
+    if plot: tables = _keep_first(tables, kept)
+    def draw(): _save_predictions(plot, kept, _class_name(names, 0))
+    write_table(str(out), tables, then=draw if plot else None)
     _done(out, records)
 
 # %% ../nbs/14_cli.ipynb #e578908d
@@ -682,20 +682,20 @@ def _attribute_files(
 ):
     "Attribute every record by Integrated Gradients, overlapping windows averaged."
     from gcig.model import load_model
-    from gcig.tracks import TRACK_FORMATS, attribute_records, check_format, write_tracks
-    check_format(str(out), TRACK_FORMATS, "--out")
+    from gcig.tracks import TRACK_FORMATS, attribute_records, check_format, check_records, write_tracks
+    found = check_format(str(out), TRACK_FORMATS, "--out")
     net = load_model(model)
+    check_records(sequences, found, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
     number = _target(net, target)
     start = _baseline(baseline, sequences)
     records = _Records(sequences)
     what = dict(target=number, output=output, baseline=start, n_baselines=n_baselines, seed=seed)
     how = dict(method=method, rtol=rtol, atol=atol, n_steps=n_steps)
     tracks = attribute_records(net, **what, **how, **_own_windows(net, records, step, ambiguous))
-    if plot:
-        kept = []
-        draw = lambda: _save_scores(plot, kept, f"score for {_class_name(net.labels, number)}")
-        tracks = _then(_keep_tracks(tracks, kept), draw)
-    write_tracks(str(out), tracks)
+    kept = []
+    if plot: tracks = _keep_tracks(tracks, kept)
+    def draw(): _save_scores(plot, kept, f"score for {_class_name(net.labels, number)}")
+    write_tracks(str(out), tracks, then=draw if plot else None)
     _done(out, records)
 
 # %% ../nbs/14_cli.ipynb #a8f49a9d
@@ -738,7 +738,7 @@ def _save_curves(path, curves, iterations, title):
     plots.save_figure(path, plots.plot_confidence(full, title=title).figure)
 
 def _also(found, fasta, plot, iterations, title):
-    "The tables of `found`; before they are done, the states are written and the confidences drawn"
+    "The tables of `found`, and a function that then writes their states and draws their confidences"
     from gcig.sequences import write_fasta
     states = [] if fasta else None
     curves = [] if plot else None
@@ -747,7 +747,7 @@ def _also(found, fasta, plot, iterations, title):
     def write():
         if fasta: write_fasta(fasta, _then(states, draw))
         else: draw()
-    return _then(_keep_edits(found, states, curves), write)
+    return _keep_edits(found, states, curves), write
 
 # %% ../nbs/14_cli.ipynb #a882264d
 #| code-fold: true
@@ -762,16 +762,22 @@ def _mutate_files(
     "Edit every window of every record, one letter at a time, where attribution points."
     places = _numbers("--protected", protected)
     from gcig.model import load_model
-    from gcig.tracks import TABLE_FORMATS, check_format, mutate_records, write_table
-    check_format(str(out), TABLE_FORMATS, "--out")
+    from gcig.tracks import FASTA, TABLE_FORMATS, check_format, check_names, check_records, mutate_records
+    from gcig.tracks import needs_clear, write_table
+    formats = [check_format(str(out), TABLE_FORMATS, "--out")]
+    if fasta: formats.append(FASTA)
     net = load_model(model)
+    cut = dict(maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
+    check_records(sequences, *formats, clear=needs_clear(rule, no_return), **cut)
     number = _target(net, target)
     start = _baseline(baseline, sequences)
     records = _Records(sequences)
     aim = dict(target=number, direction=direction, stop_at=stop_at, only_improving=only_improving)
     choice = dict(rule=rule, n_candidates=candidates, baseline=start, seed=seed)
     limits = dict(n_iterations=iterations, no_return=no_return, protected=places)
-    found = mutate_records(net, **aim, **choice, **limits, **_own_windows(net, records, step, ambiguous))
+    named = check_names(records, *formats)      # standard input can be looked at as it comes only
+    found = mutate_records(net, **aim, **choice, **limits, **_own_windows(net, named, step, ambiguous))
     title = f"{direction} {_class_name(net.labels, number)}, rule {rule}"
-    write_table(str(out), _also(found, fasta, plot, iterations, title))
+    tables, write = _also(found, fasta, plot, iterations, title)
+    write_table(str(out), tables, then=write)
     _done(out, records)

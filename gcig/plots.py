@@ -9,6 +9,7 @@ __all__ = ['COLOURS', 'CLASS_COLOURS', 'DIVERGING', 'STYLE', 'HEATMAP_ROWS', 'pl
 # %% ../nbs/09_plots.ipynb #ee482b84
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 # %% ../nbs/09_plots.ipynb #ccda538e
@@ -329,9 +330,10 @@ def save_figure(
     figure, # matplotlib figure; it is closed
 )->None:
     "Write a figure and close it; raises `ValueError` for an ending that matplotlib does not know"
-    with _styled(), replacing(path) as temporary:
-        figure.savefig(temporary, format=Path(path).suffix[1:].lower())
+    drawn = BytesIO()       # whole before it is written: a pipe or a full disk gets nothing half-drawn
+    with _styled(): figure.savefig(drawn, format=Path(path).suffix[1:].lower())
     plt.close(figure)
+    with replacing(path) as temporary: Path(temporary).write_bytes(drawn.getvalue())
 
 # %% ../nbs/09_plots.ipynb #7da9255f
 def draw_into_files()->None:

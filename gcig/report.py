@@ -8,8 +8,6 @@ __all__ = ['PARTS', 'EXAMPLE', 'EXPERIMENTS', 'Run', 'run_tutorial']
 # %% ../nbs/13_report.ipynb #f770727c
 import json
 import os
-import shutil
-import tempfile
 from base64 import b64encode
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from markupsafe import Markup
 
 # %% ../nbs/13_report.ipynb #67c6e4dc
 from .attribution import Attribution, integrated_gradients
-from .core import check_tutorial, stage, versions
+from .core import beside, check_tutorial, stage, versions
 from .encoding import one_hot
 from .explorer import MutationExplorer
 from .model import CNNLSTM, count_parameters, parameter_table, save_model
@@ -318,13 +316,12 @@ def _page(run, metrics, images):
     return template.render(m=metrics, colours=COLOURS, images=images, lines=lines, states=states, **html)
 
 # %% ../nbs/13_report.ipynb #5280a95a
-def _work_folder(out):
-    "A new temporary folder in or beside `out`, on the same disk"
+def _place_of(out):
+    "The folder in which files for `out` are made: itself or the one that it is in, on the same disk"
     place = out if out.is_dir() else out.parent
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".partial-", dir=place))
+    try: place.mkdir(parents=True, exist_ok=True)
     except OSError as e: raise ValueError(f"--out: {out} cannot be made: {e.strerror}") from e
+    return place
 
 def _move_files(work, out):
     "Move all files below `work` to the same places below `out`"
@@ -336,11 +333,9 @@ def _move_files(work, out):
 @contextmanager
 def _filled(out):
     "A temporary folder whose files are moved into `out` at the end, and removed after an error"
-    work = _work_folder(out)
-    try:
+    with beside(_place_of(out)/"results", folder=True) as work:
         yield work
         _move_files(work, out)
-    finally: shutil.rmtree(work, ignore_errors=True)
 
 # %% ../nbs/13_report.ipynb #b827a4ca
 #| code-fold: true
