@@ -109,10 +109,15 @@ def _limit(error):
         in_words = isinstance(error, RuntimeError) and any(word in words for word in said)
         if isinstance(error, kind) or in_words: return f"{meaning} ({error})" if str(error) else meaning
 
+def _of_system(error):
+    "What the system says, without its number, or None"
+    reason = getattr(error, "strerror", None)
+    return f"{error.filename}: {reason}" if reason and error.filename else reason
+
 def _mistake(error):
     "Exit code after an error that one sentence explains, which is said; any other is raised again"
     usage = getattr(error, "format_message", None)      # of a wrong option
-    sentence = usage() if usage else _limit(error)
+    sentence = usage() if usage else _limit(error) or _of_system(error)
     if sentence is None and not isinstance(error, _EXPLAINED): raise error
     _say(sentence or error)
     return _MISTAKE
