@@ -174,17 +174,20 @@ def to_model(
     return X.to(model_device(model), model_precision(model, X))
 
 # %% ../nbs/03_running.ipynb #cea03050
+_COARSE = [torch.backends.cudnn, torch.backends.cuda.matmul]      # what may compute in TF32
+
 @contextmanager
 def differentiating(
     model:nn.Module, # any PyTorch model
 ):
     "Inside the `with`, `model` is in evaluation mode and can be differentiated"
+    on_gpu = model_device(model).type == "cuda"
     recurrent = any(isinstance(m, nn.RNNBase) for m in model.modules())
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(evaluating(model))
-        if recurrent and model_device(model).type == "cuda":
-            stack.enter_context(_holding([torch.backends.cudnn], "enabled", False))
+        if on_gpu: stack.enter_context(_holding(_COARSE, "allow_tf32", False))
+        if on_gpu and recurrent: stack.enter_context(_holding([torch.backends.cudnn], "enabled", False))
         yield model
 
 # %% ../nbs/03_running.ipynb #0dc943a1
