@@ -20,8 +20,9 @@ from torch import nn
 from .core import check_one_of, check_real, check_whole
 from .encoding import check_one_hot, edited
 from .quadrature import Integral, integrate
-from .running import HALF, check_classes, check_guest, check_target, default_batch, run_batch, to_model
-from .running import differentiating, evaluating, in_pieces, pieces_at_once, rounding_unit
+from .running import HALF, check_classes, check_guest, check_target, default_batch, differentiating
+from .running import evaluating, in_pieces, model_device, pieces_at_once, rounding_unit, run_batch
+from .running import to_model
 
 # %% ../nbs/08_attribution.ipynb #cc3d49e0
 OUTPUTS = ("probability", "logit", "log_odds")
@@ -46,6 +47,7 @@ class _Explained:
     B:torch.Tensor # (N, 4, L)
     dtype:torch.dtype # precision in which the model takes its input
     draws:int = 1 # rows that belong to the same of the caller's sequences
+    unit:float = 0. # of rounding
 
     def __post_init__(self): self.way = self.X - self.B
 
@@ -68,7 +70,8 @@ def _gradient(f, rows, at):
     x = f.place(rows, at).requires_grad_()
     with torch.enable_grad():
         try: values, _ = f.value(x, rows)
-        except ValueError as e: raise ValueError(f"{_somewhere(f, rows, at)}: {e}") from e
+        except _NO_FAULT: raise
+        except Exception as e: raise ValueError(f"{_somewhere(f, rows, at)}: {_reason(e)}") from e
         g = torch.autograd.grad(values.sum(), x, allow_unused=True)[0] if values.requires_grad else None
     if g is None: raise ValueError(_NO_GRADIENT)
     if not torch.isfinite(g.sum()): _check_finite(f, g, rows, at)
@@ -85,9 +88,16 @@ def _check_finite(f, g, rows, at):
     if not len(bad): return
     first = bad[0]
     sequence = int(rows[first])//f.draws + 1
-    where = "at its baseline" if at[first] == 0 else f"at {at[first]:.3g} of the way from its baseline"
+    place = "somewhere" if at[first].isnan() else f"at {at[first]:.3g}"      # captum does not tell
+    where = "at its baseline" if at[first] == 0 else f"{place} of the way from its baseline"
     raise ValueError(f"model has a gradient that is not finite for sequence {sequence}, {where}; "
                      f"{_ANOTHER}, or add a small number under the root or in the denominator")
+
+_NO_FAULT = MemoryError, torch.OutOfMemoryError, InterruptedError      # of the place, that is
+
+def _reason(error):
+    "What an error says, with its kind if it is not one of ours"
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}".strip()
 
 _NO_GRADIENT = "model must be differentiable: its output does not depend on X by a gradient"
 _ANOTHER = "try another baseline, such as 'uniform' or 'shuffle'"
@@ -313,22 +323,19 @@ class _End:
     "What the model says at one end of each path"
     value:torch.Tensor # (N,) the explained number, float64
     largest:torch.Tensor # (N,) the largest logit, as an absolute value
-    unit:float # of rounding
 
 def _end(f, Z, batch_size):
     "What the model says of `Z` (N, 4, L)"
     batches = torch.arange(len(Z), device=Z.device).split(batch_size)
     with torch.no_grad(): said = [f.value(Z[rows], rows) for rows in batches]
     values, logits = (torch.cat(parts) for parts in zip(*said))
-    unit = max(rounding_unit(f.model, f.dtype), torch.finfo(logits.dtype).eps)
-    return _End(values, logits.double().abs().amax(1), unit)
+    return _End(values, logits.double().abs().amax(1))
 
 def _begin(f, batch_size):
     "What the model says of the baselines"
-    out_of_memory = MemoryError, torch.OutOfMemoryError
     try: return _end(f, f.B, batch_size)
-    except out_of_memory: raise
-    except Exception as e: raise ValueError(f"at the baseline: {e}; {_ANOTHER}") from e
+    except _NO_FAULT: raise
+    except Exception as e: raise ValueError(f"at the baseline: {_reason(e)}; {_ANOTHER}") from e
 
 # %% ../nbs/08_attribution.ipynb #765626c5
 @dataclass
@@ -339,9 +346,9 @@ class _Noise:
 
 def _noise(f, start, end):
     "How far rounding may move values and gradients"
-    of_logit = VALUE_UNITS * end.unit * torch.maximum(start.largest, end.largest)
-    units = GRADIENT_UNITS if end.unit < torch.finfo(torch.float16).eps else IN_HALF
-    of_gradient = torch.full_like(of_logit, units * end.unit)
+    of_logit = VALUE_UNITS * f.unit * torch.maximum(start.largest, end.largest)
+    units = GRADIENT_UNITS if f.unit < torch.finfo(torch.float16).eps else IN_HALF
+    of_gradient = torch.full_like(of_logit, units * f.unit)
     if f.output != "probability": return _Noise(of_logit, of_gradient)
     steepest = .25      # p(1 - p), by which the logit's error counts in a probability p
     return _Noise(steepest * of_logit, of_gradient + of_logit)
@@ -354,10 +361,11 @@ def _attribute(f, how):
     dtype = f.X.dtype
     scores = (f.way * found.mean).to(dtype)
     gap = (scores.sum((1, 2), dtype=torch.float64) - (end.value - start.value)).abs()
-    complete = gap <= how.atol
+    vanished = (scores == 0).flatten(1).all(1) & (end.value != start.value)      # too small for the precision
+    complete = (gap <= how.atol) & ~vanished
     converged = complete if found.converged is None else complete & found.converged
     numbers = dict(hypothetical=found.mean, prediction=end.value, baseline_prediction=start.value,
-                   completeness_error=gap, error_estimate=found.error)
+                   completeness_error=gap, error_estimate=found.error.masked_fill(vanished, 1))
     rounded = {name: v.to(dtype) for name, v in numbers.items()}
     return Attribution(scores, n_gradients=found.n_points, converged=converged, **rounded)
 
@@ -413,22 +421,22 @@ def integrated_gradients(
     _check_tolerances(rtol=rtol, atol=atol)
     _check_method(method, n_steps)
     _check_draws(n_baselines, baseline)
-    target = check_target(target, len(X), X.device)
+    target = check_target(target, len(X), model_device(model)).repeat_interleave(n_baselines)
     X = to_model(model, X.detach())
     dtype = X.dtype
     X = (X.float() if dtype in HALF else X).repeat_interleave(n_baselines, 0)
-    target = target.to(X.device).repeat_interleave(n_baselines)
     B = _check_baseline(baseline, X, seed)
     _warn_of_order(baseline, X, B, n_baselines)
-    at_once = pieces_at_once(model, X, batch_size)
-    how = _Settings(method, float(rtol), float(atol), n_steps, max_gradients, batch_size, at_once)
+    how = _Settings(method, float(rtol), float(atol), n_steps, max_gradients, batch_size,
+                    pieces_at_once(model, X, batch_size))
     with differentiating(model):
         X, B = X.clone(), B.clone()      # what was made under `inference_mode` cannot be differentiated
-        _warn_of_half(rounding_unit(model, dtype))
-        found = _attribute(_Explained(model, target, output, X, B, dtype, n_baselines), how)
+        f = _Explained(model, target, output, X, B, dtype, n_baselines, rounding_unit(model, X.to(dtype)))
+        _warn_of_half(f.unit)
+        found = _attribute(f, how)
     fixed = _off_simplex(found, X - B) if corrected else found
     if n_baselines > 1: found, fixed = (_average_draws(a, n_baselines) for a in (found, fixed))
-    if method == "adaptive" and not found.converged.all(): _warn_of_error(found, max_gradients)
+    if method == "adaptive": _warn_of_error(found, max_gradients)
     return replace(fixed, error_estimate=found.error_estimate)
 
 def _check_draws(n_baselines, baseline):
@@ -446,6 +454,7 @@ def _warn_of_error(found, max_gradients):
     "Say that some sequences did not converge, and why"
     missed = ~found.converged
     n = int(missed.sum())
+    if not n: return
     spent = int((missed & (found.n_gradients >= max_gradients)).sum())
     why = []
     if spent: why.append(f"{spent} within max_gradients={max_gradients}")
@@ -463,8 +472,8 @@ def _warn_of_order(baseline, X, B, draws):
     if not isinstance(baseline, str) or baseline not in _DRAWN: return
     same = (X == B).flatten(1).all(1)
     if same.view(-1, draws).all(1).any():
-        _warn(f"baseline {baseline!r} gave a sequence back as it was, which has no other such order: "
-              "its scores are 0")
+        _warn(f"baseline {baseline!r} gave a sequence back as it was: its scores are 0; "
+              "a sequence of few kinds of neighbours has hardly any other order")
 
 # %% ../nbs/08_attribution.ipynb #76fbed78
 def explained_output(

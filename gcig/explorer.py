@@ -24,7 +24,7 @@ from torch import nn
 
 # %% ../nbs/11_explorer.ipynb #bd3df97b
 from .attribution import integrated_gradients
-from .core import check_whole, replacing
+from .core import check_whole, replacing, shown
 from .encoding import one_hot
 from .mutation import DIRECTIONS, RULES, mutate
 from .plots import CLASS_COLOURS, COLOURS
@@ -51,10 +51,10 @@ def _right(truth, state):
     "The right confidence of a state by `truth`; raises `ValueError` for what is no probability"
     p = truth(state)
     try: probability = round(float(p), 5) if isfinite(p) else p
-    except (TypeError, ValueError): probability = None      # None, text, several numbers
+    except (TypeError, ValueError, ArithmeticError): probability = None      # None, text, several numbers
     if probability is not None and 0 <= probability <= 1: return probability
-    raise ValueError(f"truth must return a probability from 0 to 1 for every sequence, but for {state} "
-                     f"it returned {p!r}")
+    raise ValueError(f"truth must return a probability from 0 to 1 for every sequence, but for "
+                     f"{shown(state)} it returned {shown(p)}")
 
 def _check_numbers(state, scores):
     "Raise `ValueError` for a score that is no number: a page could not hold it"

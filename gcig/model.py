@@ -8,7 +8,6 @@ __all__ = ['MOST_WEIGHTS', 'PRECISIONS', 'CNNLSTM', 'count_parameters', 'activat
 
 # %% ../nbs/04_model.ipynb #6aaf1fcf
 import json
-import os
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 # %% ../nbs/04_model.ipynb #1aa6ca9e
@@ -244,12 +243,8 @@ def save_arrays(
     path, # name of the file in an error
 )->None:
     "Write a safetensors file with `header` in it, readable for whoever new files are"
-    Path(temporary).touch()
-    mode = Path(temporary).stat().st_mode      # safetensors makes files that only their owner can read
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in arrays.items()}
-    try: save_file(tensors, temporary, metadata={"gcig": json.dumps(header)})
-    except SafetensorError as e: raise OSError(f"path: {path} cannot be written: {e}") from e
-    os.chmod(temporary, mode)
+    Path(temporary).write_bytes(save(tensors, metadata={"gcig": json.dumps(header)}))
 
 # %% ../nbs/04_model.ipynb #c5cb2409
 def _read_arrays(path):

@@ -7,6 +7,7 @@ __all__ = ['RULES', 'DIRECTIONS', 'Question', 'Proposal', 'Trajectory', 'mutate'
 
 # %% ../nbs/10_mutation.ipynb #f3e55d4f
 from dataclasses import dataclass, field, replace
+from numbers import Real
 
 # %% ../nbs/10_mutation.ipynb #4325f559
 import numpy as np
@@ -310,7 +311,7 @@ def _check_protected(protected, length):
 def _check_stop_at(stop_at):
     "Raise `ValueError` unless `stop_at` is a probability or None"
     if stop_at is None: return
-    number = isinstance(stop_at, (int, float)) and not isinstance(stop_at, bool)
+    number = isinstance(stop_at, Real) and not isinstance(stop_at, bool)
     if not number or not 0 <= stop_at <= 1:
         raise ValueError(f"stop_at must be a probability from 0 to 1, but got {stop_at!r}")
 
@@ -344,6 +345,7 @@ def mutate(
     check_one_of("rule", rule, RULES)
     check_whole("n_iterations", n_iterations)
     check_whole("n_candidates", n_candidates)
+    if seed is not None: check_whole("seed", seed, 0)
     places = _check_protected(protected, X.shape[2])
     _check_stop_at(stop_at)
     start = to_model(model, X.detach().clone())

@@ -4,25 +4,27 @@
 
 # %% auto #0
 __all__ = ['LETTERS_AT_ONCE', 'HALF', 'SMALLEST', 'DEEP', 'MANY', 'AT_ONCE', 'check_model', 'check_guest', 'model_device',
-           'check_target', 'check_classes', 'default_batch', 'torch_generator', 'evaluating', 'rounding_unit',
-           'model_precision', 'to_model', 'differentiating', 'check_logits', 'run_batch', 'predict', 'adapt',
+           'check_target', 'check_classes', 'default_batch', 'torch_generator', 'evaluating', 'model_precision',
+           'to_model', 'differentiating', 'rounding_unit', 'check_logits', 'run_batch', 'predict', 'adapt',
            'channels_last', 'output_head', 'two_classes', 'log_probabilities', 'pieces_at_once', 'in_pieces']
 
 # %% ../nbs/03_running.ipynb #44628c55
+import dis
 import threading
 from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 # %% ../nbs/03_running.ipynb #c1377a69
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # %% ../nbs/03_running.ipynb #ac4ecb77
-from .core import check_whole, progress
+from .core import check_whole, progress, shown
 from .encoding import check_one_hot
 
 # %% ../nbs/03_running.ipynb #5da8a616
@@ -67,7 +69,8 @@ def check_target(
     t = _class_numbers(target)
     fits = t is not None and t.shape in ((), (n,))
     if not fits or (t < 0).any():
-        raise ValueError(f"target must be a class number of at least 0, or {n} of them, but got {target!r}")
+        expected = f"a class number of at least 0, or {n} of them"
+        raise ValueError(f"target must be {expected}, but got {shown(target)}")
     return t.to(device).expand(n).clone()
 
 def check_classes(
@@ -138,20 +141,10 @@ def _precisions(model):
     "Those of a model's numbers, in their order"
     return list(dict.fromkeys(t.dtype for t in _numbers(model) if t.is_floating_point()))
 
-def rounding_unit(
-    model:nn.Module, # any PyTorch model
-    dtype:torch.dtype, # precision in which it takes its input
-)->float: # 1.2e-7 for float32, 9.8e-4 for float16, 7.8e-3 for bfloat16
-    "The coarsest unit of rounding with which a model computes"
-    used = [dtype, *_precisions(model)]
-    kind = model_device(model).type
-    if torch.is_autocast_enabled(kind): used.append(torch.get_autocast_dtype(kind))
-    return max(torch.finfo(d).eps for d in used)
-
 def _runs(model, x):
     "Whether `model` takes `x`"
     try: model(x.clone())
-    except RuntimeError: return False       # PyTorch's error for two precisions that do not go together
+    except Exception: return False
     return True
 
 def model_precision(
@@ -160,11 +153,12 @@ def model_precision(
 )->torch.dtype: # that of the model's numbers, or X's for a model without any
     "The precision in which a model takes its input"
     known = _precisions(model)
-    if len(known) < 2: return next(iter(known), X.dtype)
+    if len(known) == 1: return known[0]
     one = X[:1].detach().to(model_device(model))
+    possible = dict.fromkeys((X.dtype, *(known or (torch.float32, torch.float64, *HALF))))
     with evaluating(model), torch.no_grad():
-        fitting = (dtype for dtype in (X.dtype, *known) if _runs(model, one.to(dtype)))
-        return next(fitting, known[0])
+        fitting = (dtype for dtype in possible if _runs(model, one.to(dtype)))
+        return next(fitting, X.dtype)
 
 def to_model(
     model:nn.Module, # any PyTorch model
@@ -190,6 +184,28 @@ def differentiating(
         if on_gpu and recurrent: stack.enter_context(_holding([torch.backends.cudnn], "enabled", False))
         yield model
 
+# %% ../nbs/03_running.ipynb #d2657350
+class _Watched(TorchDispatchMode):
+    "Inside the `with`, keeps the units of rounding of all that is computed"
+    def __init__(self):
+        super().__init__()
+        self.units = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **kwargs or {})
+        for t in out if isinstance(out, (tuple, list)) else [out]:
+            is_number = isinstance(t, torch.Tensor) and t.is_floating_point()
+            if is_number: self.units.add(torch.finfo(t.dtype).eps)
+        return out
+
+def rounding_unit(
+    model:nn.Module, # any PyTorch model
+    X:torch.Tensor, # (N, 4, L) where the model is, in the precision in which it takes it
+)->float: # 1.2e-7 for float32, 9.8e-4 for float16, 7.8e-3 for bfloat16
+    "The coarsest unit of rounding with which a model computes; calls it once to see"
+    with evaluating(model), torch.no_grad(), _Watched() as watched: model(X[:1].clone())
+    return max(watched.units, default=torch.finfo(X.dtype).eps)
+
 # %% ../nbs/03_running.ipynb #0dc943a1
 def check_logits(
     logits, # what the model returned
@@ -200,6 +216,8 @@ def check_logits(
     fits = isinstance(shape, tuple) and len(shape) == 2 and shape[0] == n and shape[1] >= 1
     if not fits:
         raise ValueError(f"model must map {n} sequences to a tensor of shape ({n}, C), but returned {shape}")
+    if not logits.is_floating_point():
+        raise ValueError(f"model must return floating-point numbers, but its output is {logits.dtype}")
     if not torch.isfinite(logits).all():
         raise ValueError("model must return finite numbers, but its output holds NaN or infinity")
 
@@ -299,10 +317,20 @@ def log_probabilities(
 DEEP = 4      # containers inside of containers that are looked through: an object in a list in an attribute
 MANY = 1000   # things that a container may hold to be looked through: longer ones cost too much time
 
+def _codes(code):
+    "A function's code and that of the functions inside of it"
+    inner = [c for c in code.co_consts if isinstance(c, CodeType)]
+    return [code, *(c for part in inner for c in _codes(part))]
+
+def _steps(function):
+    "The instructions of a function, and of those inside of it"
+    return [step for code in _codes(function.__code__) for step in dis.get_instructions(code)]
+
 def _of_function(function):
     "What a function has hold of: variables around it, and the globals that it names"
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    return cells + [function.__globals__.get(name) for name in function.__code__.co_names]
+    names = dict.fromkeys(step.argval for step in _steps(function) if step.opname == "LOAD_GLOBAL")
+    return cells + [function.__globals__.get(name) for name in names]
 
 def _parts(value):
     "What `value` holds, if it is something that holds things"
@@ -345,6 +373,46 @@ def _is_same(one, other):
     "Whether two lists of leaves hold the same objects, unchanged"
     return len(one) == len(other) and all(a is b and m == n for (a, m), (b, n) in zip(one, other))
 
+# %% ../nbs/03_running.ipynb #3091203a
+_SETS = {"STORE_ATTR", "DELETE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR", "STORE_GLOBAL", "STORE_DEREF"}
+_CHANGES = ["append", "appendleft", "clear", "extend", "insert", "pop", "popleft", "put", "setdefault",
+            "update", "__setattr__", "__setitem__", "setattr", "copy_", "set_"]
+
+def _functions_of(thing):
+    "The functions behind a method, a property, a `partial` and the like"
+    parts = [getattr(thing, name, None) for name in ("__func__", "fget", "func", "__wrapped__")]
+    found = [part for part in parts if part is not None]
+    if isinstance(thing, FunctionType): return [thing]
+    return [f for part in found for f in _functions_of(part)]
+
+def _reaches(function, owner):
+    "What `function` names: methods of the class `owner`, variables around it, and globals"
+    names = {name for code in _codes(function.__code__) for name in code.co_names}
+    methods = [getattr(owner, name, None) for name in names]
+    return [f for thing in [*methods, *_of_function(function)] for f in _functions_of(thing)]
+
+def _changes_something(start, owner):
+    "Whether a function, or one that it reaches by name, sets or changes anything that may outlast it"
+    waiting, seen = _functions_of(start), set()
+    while waiting:
+        function = waiting.pop()
+        if function in seen or (function.__module__ or "").startswith("torch"): continue
+        seen.add(function)
+        if any(step.opname in _SETS or step.argval in _CHANGES for step in _steps(function)): return True
+        waiting += _reaches(function, owner)
+    return False
+
+def _all_modules(model):
+    "The modules of `model`, and those that it holds without PyTorch's knowing"
+    found = list(model.modules())
+    held = [thing for m in found for thing, _ in _held_by(m) if isinstance(thing, nn.Module)]
+    return list(dict.fromkeys(found + [m for thing in held for m in thing.modules()]))
+
+def _may_keep(module):
+    "Whether the code of a module, as far as it is no part of PyTorch, changes anything"
+    starts = [module.forward, *(v for v in vars(module).values() if callable(v))]
+    return any(_changes_something(start, type(module)) for start in starts)
+
 # %% ../nbs/03_running.ipynb #8e232eba
 AT_ONCE = 4   # pieces that run side by side, at most: each holds a batch of its own in memory
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -370,8 +438,8 @@ def pieces_at_once(
     at_once = min(AT_ONCE, torch.get_num_threads(), len(X), most)
     on_cpu = model_device(model).type == "cpu"
     alone = not on_cpu or torch.is_autocast_enabled("cpu") or any(map(_is_closed, model.modules()))
-    if at_once < 2 or alone or _keeps_something(model, X[:1]): return 1
-    return at_once
+    if at_once < 2 or alone or any(map(_may_keep, _all_modules(model))): return 1
+    return 1 if _keeps_something(model, X[:2]) else at_once
 
 # %% ../nbs/03_running.ipynb #1884e262
 def _begin(stop, threads):

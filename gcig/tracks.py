@@ -8,6 +8,7 @@ __all__ = ['LETTERS_IN_BATCH', 'LETTERS_EDITED', 'TRACK_FORMATS', 'TABLE_FORMATS
            'check_names', 'check_records', 'as_cell', 'from_cell', 'write_tracks', 'write_table']
 
 # %% ../nbs/12_tracks.ipynb #5f14e536
+import csv
 import errno
 import os
 import re
@@ -270,7 +271,9 @@ def _edit_table(where, trajectory):
     "A row for the start and for each edit of each window, in the coordinates of its record"
     confidence = trajectory.confidence[:, 0].tolist()
     starts = pd.DataFrame(dict(sequence=range(1, len(where) + 1), iteration=0, confidence=confidence))
-    edits = pd.concat([starts, trajectory.edits]).sort_values(["sequence", "iteration"], kind="stable")
+    bare = starts.assign(position=np.nan, old=None, new=None)
+    made = [starts, trajectory.edits] if len(trajectory.edits) else [bare]
+    edits = pd.concat(made).sort_values(["sequence", "iteration"], kind="stable")
     table = where.iloc[edits.sequence.values - 1].reset_index(drop=True)
     table = table.join(edits.drop(columns="sequence").reset_index(drop=True))
     table["position"] = (table.position + table.start).astype("Int64")
@@ -466,9 +469,10 @@ def _tsv(path, tracks):
     "Write tracks as a table: record, position from 1, score"
     with _text(path) as out:
         out.write("record\tposition\tscore\n")
+        rows = csv.writer(out, delimiter="\t", lineterminator="\n")
         for name, track in tracks:
-            for i, value in enumerate(track.tolist(), 1):
-                if not isnan(value): out.write(f"{as_cell(name)}\t{i}\t{value:.7g}\n")
+            places = ((i, value) for i, value in enumerate(track.tolist(), 1) if not isnan(value))
+            rows.writerows((as_cell(name), i, f"{value:.7g}") for i, value in places)
 
 def _npz(path, tracks):
     "Write tracks as NumPy's arrays, named as the records"
