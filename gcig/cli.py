@@ -600,22 +600,26 @@ def _own_windows(net, records, step, ambiguous):
 MOST_PANELS = 8
 
 def _keep_first(tables, kept):
-    "Pass tables on, keeping in `kept` the rows of the first records by name"
+    "Pass tables on, keeping in `kept` the rows of the first records, by number: two may have one name"
+    import pandas as pd
+    last, number = None, 1
     for table in tables:
-        for name in table.record.unique()[:MOST_PANELS]:
-            if name not in kept and len(kept) == MOST_PANELS: continue
-            rows = table[table.record == name]
-            kept.setdefault(name, []).append(rows)
+        rows = table if last is None else pd.concat([last, table])
+        begins = (rows.record != rows.record.shift()) | (rows.start <= rows.start.shift())
+        numbers = (number - 1 + begins.cumsum()).tail(len(table))
+        for n in numbers.unique():
+            if n <= MOST_PANELS: kept.setdefault(n, []).append(table[numbers == n])
+        last, number = table.tail(1), numbers.iloc[-1]
         yield table
 
 def _save_predictions(path, kept, ylabel):
     "Plot the first class's probability in the middle of each window"
-    from pandas import concat
+    import pandas as pd
     tracks = []
-    for name, parts in kept.items():
-        table = concat(parts)
+    for parts in kept.values():
+        table = pd.concat(parts)
         _, _, _, first_class, *_ = table.columns        # after record, start and end
-        tracks.append((name, (table.start + table.end) / 2, table[first_class]))
+        tracks.append((table.record.iloc[0], (table.start + table.end) / 2, table[first_class]))
     _save_tracks(path, tracks, ylabel)
 
 # %% ../nbs/14_cli.ipynb #df550e56

@@ -284,6 +284,8 @@ def check_arrays(
         _check_array(name, t, found[name])
     for name in found:
         if name not in wanted: raise ValueError(f"{shown(name)} is none of the network's arrays")
+    precisions = {t.dtype for name, t in found.items() if "norm" not in name}      # norms may have another
+    if len(precisions) > 1: raise ValueError("layers have several precisions, and must have one")
 
 def _check_array(name, wanted, found):
     "Raise `ValueError` unless one tensor can take the place of the other"
