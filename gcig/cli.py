@@ -200,6 +200,8 @@ class _Writes:
         if str(path) == "-": raise ValueError(f"{option} must be a file, but is standard output")
         from gcig.core import check_file
         check_file(path, option)
+        if path.suffix.lower() == ".bgz":
+            raise ValueError(f"{option}: a .bgz file can be read, but not be written; .gz can")
         if self.endings and path.suffix.lower() not in self.endings:
             raise ValueError(f"{option} must end in {', '.join(self.endings)}, but is {path}")
 
@@ -431,9 +433,11 @@ def _class_windows(classes, valid, valid_share, labels, windows):
                          f"but was given {len(valid)} times")
     if not valid and not 0 < valid_share < 1:
         raise ValueError(f"--valid-share must be above 0 and below 1, but is {valid_share}")
+    from gcig.core import check_labels
     from gcig.training import ClassWindows
     names = labels.split(",") if labels is not None else None
     train = ClassWindows.from_folders(classes, names, **windows)
+    check_labels(train.labels, taken=("record", "start", "end"))      # they head columns beside these
     if not valid: return train.split(valid_share)
     return train, ClassWindows.from_folders(valid, train.labels, **windows)
 
