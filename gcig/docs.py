@@ -78,8 +78,9 @@ def as_cell(
     return "".join(parts)
 
 def _code(text):
-    "Text as code; Markdown's dialects disagree on how to write a bar in it, and agree on HTML"
-    return f"<code>{_without_bars(escape(text))}</code>" if "|" in text else f"`{text}`"
+    "Text as code; as HTML where dialects of Markdown disagree, or where nbdev would link to no entry"
+    as_html = "|" in text or text.startswith("_")
+    return f"<code>{_without_bars(escape(text))}</code>" if as_html else f"`{text}`"
 
 def _plain(text):
     "Text in which Markdown finds nothing to do"
