@@ -177,9 +177,11 @@ def differentiating(
     "Inside the `with`, `model` is in evaluation mode and can be differentiated"
     on_gpu = model_device(model).type == "cuda"
     recurrent = any(isinstance(m, nn.RNNBase) for m in model.modules())
+    leaves = [p for p in model.parameters() if p.is_leaf]
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(evaluating(model))
+        stack.enter_context(_holding(leaves, "requires_grad", False))
         if on_gpu: stack.enter_context(_holding(_COARSE, "allow_tf32", False))
         if on_gpu and recurrent: stack.enter_context(_holding([torch.backends.cudnn], "enabled", False))
         yield model
