@@ -664,10 +664,11 @@ TrackFile = Annotated[Path, typer.Option(
     _Writes(stream=True)]
 Output = Annotated[str, typer.Option(help="What is explained: probability, logit or log_odds.")]
 NBaselines = Annotated[int, typer.Option(help="Draws of a shuffled baseline to average over.")]
-Method = Annotated[str, typer.Option(help="adaptive, trapezoid, or one of captum's rules.")]
-Rtol = Annotated[float, typer.Option(help="Relative error of the scores that is accepted (adaptive).")]
-Atol = Annotated[float, typer.Option(help="Completeness error that is accepted (adaptive).")]
-NSteps = Annotated[int, typer.Option(help="Steps along the path (the other rules).")]
+Method = Annotated[str, typer.Option(
+    help="adaptive, secants or gradients, to a tolerance; deep_lift; trapezoid, or one of captum's rules.")]
+Rtol = Annotated[float, typer.Option(help="Relative error of the scores that is accepted (to a tolerance).")]
+Atol = Annotated[float, typer.Option(help="Completeness error that is accepted (to a tolerance).")]
+NSteps = Annotated[int, typer.Option(help="Steps along the path (trapezoid and captum's).")]
 TrackPlot = Annotated[Path, typer.Option(
     help="Plot of the scores along the first records: .png, .svg or .pdf."), _Draws(PLOTS)]
 
