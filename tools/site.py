@@ -32,7 +32,7 @@ SAMPLE = """> These figures are of a small sample, taken in passing while the si
 """
 # so that none of them is left to run alone at the end
 LONGEST_FIRST = ("21_what_the_recipe_gets_wrong", "22_known_truth", "10_mutation", "08_attribution",
-                 "24_your_own_data")
+                 "24_your_own_data", "23_from_deeplift_to_ig")
 NBDEV = """
 import nbdev.quarto as q
 from nbdev.doclinks import _build_modidx
