@@ -10,6 +10,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
@@ -112,3 +113,9 @@ def test_a_room_takes_only_from_rooms_above_it(room):
     source = (ROOT / f"gcig/{room}.py").read_text(encoding="utf-8")
     rooms = {other for other, _ in taken(source, functions=room != "cli")}
     assert rooms <= set(above)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there it measures for minutes")
+def test_gpu_tool_says_so_where_there_is_none():
+    done = subprocess.run([sys.executable, ROOT / "tools/gpu.py"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "no GPU here: nothing to measure\n"), done.stderr
