@@ -26,8 +26,9 @@ def run_in_shell(command, cwd):
 
 
 def heed_interrupts():
-    "Called in a new process: a script in the background has it ignore SIGINT, as no terminal would"
+    "Called in a new process: a script in the background has it ignore SIGINT, and nohup SIGHUP"
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "SIGHUP"): signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_version_and_help(tmp_path):
