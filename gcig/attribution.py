@@ -307,7 +307,7 @@ def _given_up(way):
     return Integral(torch.zeros_like(way, dtype=torch.float64), unknown, none.bool(), none)
 
 # %% ../nbs/08_attribution.ipynb #6b6311d0
-FEW_UNITS = 2500    # rectified units: at 660 and 1,600 secants missed kinks now and then, at 2,700 none
+FEW_UNITS = 2500    # at 660 and 1,600 rectified units secants missed kinks now and then, at 2,700 none
 
 def _recorded(f):
     "What a sequence shows of the model's operations; None if one of them has no secant"
@@ -321,7 +321,7 @@ def _recorded(f):
 
 def _suit(seen):
     "Whether secants suit a network, as far as was seen"
-    return len(seen) > 0 and (not seen.kinked or seen.units >= FEW_UNITS)
+    return (seen.units if seen.kinked else seen.curves) >= FEW_UNITS
 
 # %% ../nbs/08_attribution.ipynb #23dc25cb
 MOST_AT_ONCE = 1024       # sequences in work: enough to fill batches while only some are still refined

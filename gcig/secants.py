@@ -103,6 +103,7 @@ class Recording(TorchFunctionMode):
         self.published = published
         self.units = 0          # elements that went through a ReLU or its kind
         self.pools = 0          # maxima that were taken
+        self.curves = 0         # elements that went through a smooth function
         self._before = None
         self._calls = []
         self.name = None        # of the function of torch that is called now
@@ -335,6 +336,7 @@ def _smooth(relative, *names):
     def rule(recording, func, input, *args, **kwargs):
         if _moving(args, kwargs): raise NoSecant(f"uses `{func.__name__}` with two inputs that move")
         kwargs.pop("inplace", None)
+        recording.curves += input.numel()
         def f(z): return func(z, *args, **kwargs)
         with torch.no_grad(): value = f(input.detach())
         return recording.through(_smooth_back(f, relative), (input,), value, value)
