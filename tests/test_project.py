@@ -79,6 +79,14 @@ def test_notebook_is_committed_as_it_should_be(path):
     assert machine == []
 
 
+def test_prose_names_nothing_private():
+    "nbdev would link to an entry that is not there"
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        prose = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        assert not re.findall(r"`_[a-z]\w*`", prose), path.name
+
+
 def test_no_line_of_code_is_wide():
     assert tool("shape").wide_lines() == []
 
