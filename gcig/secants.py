@@ -131,8 +131,6 @@ class Recording(TorchFunctionMode):
     @property
     def kinked(self): return self.units + self.pools > 0
 
-    def __len__(self): return len(self._calls)      # of nonlinear operations
-
     def pair(self,
         number:int, # of a call in this pass
     )->tuple: # what that call kept here, and at the place before
