@@ -33,7 +33,10 @@ def test_the_files_are_those_that_were_published():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["tf-core.min.js", "tf-backend-cpu.min.js", "LICENSE", "NOTICE", "tfjs.json"])
+ALL_FILES = ("tf-core.min.js", "tf-backend-cpu.min.js", "LICENSE", "NOTICE", "tfjs.json")
+
+
+@pytest.mark.parametrize("name", ALL_FILES)
 def test_a_change_to_a_file_is_seen(tfjs, tmp_path, name):
     copy = tmp_path / "tfjs"
     shutil.copytree(ROOT / "gcig/tfjs", copy)

@@ -1,8 +1,8 @@
 """Fetch TensorFlow.js into `gcig/tfjs/`: `python tools/tfjs.py`, or `--check` to only check what lies there.
 
 npm fetches the published archives, from wherever it is set up to. The minified files are taken as they are,
-and must have the sums below. Beside them are written their licence, the notices of what the core contains, and a
-list of name, version, sum and bytes. The check needs neither npm nor a network.
+and must have the sums below. Beside them are written their licence, the notices of what the core contains,
+and a list of name, version, sum and bytes. The check needs neither npm nor a network.
 """
 import hashlib
 import json
