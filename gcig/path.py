@@ -27,7 +27,7 @@ from .explorer import JS_CLOCK, JS_LAYOUT, JS_MARKUP, JS_NEW_WIDTH, JS_SCORES, a
 from .plots import CLASS_COLOURS, COLOURS
 from .running import check_model
 
-# %% ../nbs/12_path.ipynb #aaa11b4b
+# %% ../nbs/12_path.ipynb #91fa4b66
 STEPS = 128     # of the handle: two pixels each on a phone. A power of two, so that halves are places, too
 
 def on_the_way(
@@ -36,10 +36,10 @@ def on_the_way(
     n:int=STEPS, # equal steps, at least 1
 )->torch.Tensor: # (n+1, 4, L) inputs, the baseline first, the sequence last
     "The inputs on the straight way from a baseline to a sequence"
-    part = torch.linspace(0, 1, n + 1, dtype=sequence.dtype)
+    part = torch.linspace(0, 1, n + 1).to(sequence)
     return torch.lerp(baseline, sequence, part[:, None, None])
 
-# %% ../nbs/12_path.ipynb #732e4519
+# %% ../nbs/12_path.ipynb #1647481c
 @dataclass
 class Asked:
     "Which number of which model is explained"
@@ -54,10 +54,10 @@ class Asked:
 def at_places(asked, Z, way):
     "What the model says at inputs `Z` (n, 4, L), and the speed of each score on the `way` (1, 4, L)"
     here = asked.attributed(Z, Z, method="trapezoid", n_steps=1)
-    return here.prediction, way*here.hypothetical
+    return here.prediction.cpu(), way*here.hypothetical.cpu()
 
-# %% ../nbs/12_path.ipynb #2ddb5f78
-EXACT = 1e-4    # accepted error of a piece: with less, single precision adds more than the rule
+# %% ../nbs/12_path.ipynb #c4226f05
+EXACT = 1e-5    # accepted error of a piece: a tenth of the smallest that is judged by these scores
 
 @dataclass
 class Collected:
@@ -67,11 +67,13 @@ class Collected:
 
 def collect(asked, Z):
     "Add up the scores on the way through the inputs `Z` (n+1, 4, L), piece by piece"
-    pieces = asked.attributed(Z[1:], Z[:-1], rtol=EXACT, atol=EXACT)
-    scores = torch.cat([torch.zeros_like(Z[:1]), pieces.scores.double().cumsum(0)])
-    errors = pieces.error_estimate*pieces.scores.abs().sum((1, 2))
-    error = errors.sum()/_l1(scores[-1])
-    return Collected(scores, float(error))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # a piece that did not converge counts in the error, which is told
+        pieces = asked.attributed(Z[1:], Z[:-1], rtol=EXACT, atol=EXACT)
+    gained = pieces.scores.double().cpu()
+    scores = torch.cat([torch.zeros_like(gained[:1]), gained.cumsum(0)])
+    errors = pieces.error_estimate.cpu()*gained.abs().sum((1, 2))
+    return Collected(scores, float(errors.sum()/_l1(scores[-1])))
 
 def _l1(scores):
     "L1 norm, never 0, since it divides"
@@ -99,7 +101,7 @@ def by_points(speeds, rise, exact):
     "The midpoint rule with each number of `POINTS`, given the speeds on the grid (2*STEPS+1, 4, L)"
     return [dict(n=n) | _judged(speeds[middles(n)].double().mean(0), rise, exact) for n in POINTS]
 
-# %% ../nbs/12_path.ipynb #288b4c3f
+# %% ../nbs/12_path.ipynb #3496835c
 ACCEPTED = (.1, .03, .01, .003, .001, .0003, .0001)     # below, rounding in single precision begins to show
 
 class Witness(nn.Module):
@@ -110,7 +112,7 @@ class Witness(nn.Module):
         self.seen = []
 
     def forward(self, x):
-        if x.requires_grad: self.seen.append(x.detach().clone())
+        if x.requires_grad: self.seen.append(x.detach().clone().cpu())
         return self.model(x)
 
     def places(self, start, way):
@@ -118,15 +120,15 @@ class Witness(nn.Module):
         gone = torch.cat(self.seen) - start
         return ((gone*way).sum((1, 2))/way.square().sum()).unique().clamp(0, 1)
 
-# %% ../nbs/12_path.ipynb #bbf77934
+# %% ../nbs/12_path.ipynb #46e5d2cc
 def _to_error(asked, start, x, rtol, exact):
     "The adaptive rule with one accepted error"
     witness = Witness(asked.model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")     # that it did not converge is told beside the numbers
         found = Asked(witness, asked.target, asked.output).attributed(x, start, rtol=rtol, atol=rtol)
-    rise = (found.prediction - found.baseline_prediction)[0]
-    scores = found.scores[0]
+    rise = (found.prediction - found.baseline_prediction)[0].cpu()
+    scores = found.scores[0].cpu()
     said = dict(rtol=rtol, n=found.n_gradients.item(), estimate=found.error_estimate.item())
     said |= dict(converged=found.converged.item(), scores=scores)
     said |= dict(at=witness.places(start, x - start))
@@ -152,7 +154,7 @@ def packed(
     parts = np.round(array/limit*_FULL).astype("<i2")
     return dict(limit=limit, parts=b64encode(parts.tobytes()).decode())
 
-# %% ../nbs/12_path.ipynb #e3cc8946
+# %% ../nbs/12_path.ipynb #54fd0469
 def _digits_of(rule):
     "A rule with six digits of each number"
     return {name: float(f"{v:.6g}") if isinstance(v, float) else v for name, v in rule.items()}
@@ -178,6 +180,7 @@ def walked(asked, name, x, seed=0):
     told["slopes"] = _digits(speeds.sum((1, 2)))
     told["points"] = [_digits_of(rule) for rule in by_points(speeds, says[-1] - says[0], exact)]
     told["accepted"] = [_packed_rule(rule) for rule in by_error(asked, start, x, exact)]
+    told["known"] = float(f"{collected.error:.6g}")
     return told
 
 _NO_WAY = "baseline {!r} is the sequence itself, so there is no way between them; take another one"
@@ -255,7 +258,7 @@ const gradientInWords = (walk, k) => {
 }
 """
 
-# %% ../nbs/12_path.ipynb #084bb725
+# %% ../nbs/12_path.ipynb #fef5abcc
 _JS_SENTENCES = r"""
 const sentence = text => text[0].toUpperCase() + text.slice(1)
 const inWords = (walk, sums, k, looks) => {
@@ -265,17 +268,20 @@ const inWords = (walk, sums, k, looks) => {
   const all = k == steps ? `All scores add up to ${soFar}` : `The scores so far add up to ${soFar}`
   return `${here} ${all}; the whole rise is ${number(rise)}. ${gradientInWords(walk, k)}`
 }
+const errorsInWords = ({error, gap}) =>
+  `True error of the scores: ${percent(error)}. Completeness error: ${small(gap)}.`
 const ruleInWords = rule => {
-  const said = `True error of the scores ${percent(rule.error)}, completeness error ${small(rule.gap)}.`
-  if (!rule.at) return `${said} A rule of ${counted(rule.n)} has no idea of its error.`
-  const reached = rule.converged ? "" : " It did not get there."
-  return `It took ${counted(rule.n)} and estimates its error at ${percent(rule.estimate)}.${reached} ${said}`
+  if (!rule.at) return `${errorsInWords(rule)} A rule of so many points has no estimate of its error.`
+  const estimate = `estimates its error at ${percent(rule.estimate)}`
+  const reached = rule.converged ? "" : " It did not reach what was accepted."
+  return `The rule took ${counted(rule.n)} and ${estimate}.${reached} ${errorsInWords(rule)}`
 }
+const knownInWords = ({known}) => `(True: beside scores that are known to ${percent(known)}.)`
 const counted = n => `${n} ${n == 1 ? "point" : "points"}`
 const placeInWords = (walk, k, {output}) => `${where(k)}, ${quantity[output]} ${number(walk.says[k])}`
 """
 
-# %% ../nbs/12_path.ipynb #b7dbc69e
+# %% ../nbs/12_path.ipynb #5e6f2138
 #| code-fold: true
 _CSS = f"""
 .gcig-path {{ --class: {CLASS_COLOURS["high_gc"]} }}
@@ -296,16 +302,18 @@ _CSS = f"""
 .gcig-path .taken, .gcig-path .coming {
   fill: none; stroke: var(--network); stroke-width: 6; stroke-linecap: round;
 }
-.gcig-path .coming { opacity: .35 }
+.gcig-path .coming { opacity: .4 }
+.gcig-path .ticks { stroke: currentColor; opacity: .75 }
 .gcig-path .marker { fill: none; stroke: currentColor; stroke-width: 2.5 }
 .gcig-path .track { fill: none; stroke: currentColor }
 .gcig-path .sum { fill: var(--network) }
 .gcig-path [data-view=curve] { cursor: ew-resize; touch-action: pan-y; user-select: none }
 """
 
-# %% ../nbs/12_path.ipynb #38a4b529
+# %% ../nbs/12_path.ipynb #0f70d481
 _JS_SCALES = r"""
-// px. height: .01 of confidence is more than one. left: as beside the logos. right, top: the ring
+// px. height: .01 of confidence is more than one. left: as beside the logos. right, top: the ring.
+// bottom: the ticks
 const curve = {height: 150, left: 52, right: 16, top: 12, bottom: 12}
 const rangeOf = (values, output) => {
   if (output == "probability") return {low: 0, high: 1}
@@ -328,7 +336,7 @@ const between = (values, part) => {         // the value at any place, on a stra
 }
 """
 
-# %% ../nbs/12_path.ipynb #23a7ca7c
+# %% ../nbs/12_path.ipynb #208e0b99
 _JS_CURVE = r"""
 const valueMarks = ({low, high, x, y}, output) => [low, (low + high)/2, high].map(v =>
   shape("line", {class: "grid", x1: x(0), x2: x(1), y1: y(v), y2: y(v)}) +
@@ -337,15 +345,22 @@ const dots = (look, places, values, {x, y}) => {
   const dot = part => `M${x(part).toFixed(1)} ${y(between(values, part)).toFixed(1)}h0`
   return shape("path", {class: look, d: places.map(dot).join("") || "M0 0"})
 }
+const pointTicks = (places, {x}) => {
+  const y = curve.height - curve.bottom + 2             // px: below the curve, and as long as the margin
+  const tick = part => `M${x(part).toFixed(1)} ${y}v${curve.bottom - 2}`
+  return shape("path", {class: "ticks", d: places.map(tick).join("")})
+}
+const mostDots = 64         // more would hide the curve
 const pathCurve = (walk, rule, k, width, {target, output}) => {
   const scales = curveScales(walk.says, output, width), {x, y} = scales, part = k/steps
   const points = walk.says.map((v, j) => `${x(j/steps).toFixed(1)},${y(v).toFixed(1)}`).join(" ")
   const places = placesOf(rule), label = `${quantity[output]} of ${target} on the way, ${counted(rule.n)}`
+  const dotted = places.length <= mostDots ? places : []
   return element("svg", {width, height: curve.height, role: "img", "aria-label": sentence(label)},
     valueMarks(scales, output),
-    shape("polyline", {class: "network", points}),
-    dots("coming", places.filter(place => place > part), walk.says, scales),
-    dots("taken", places.filter(place => place <= part), walk.says, scales),
+    pointTicks(places, scales), shape("polyline", {class: "network", points}),
+    dots("coming", dotted.filter(place => place > part), walk.says, scales),
+    dots("taken", dotted.filter(place => place <= part), walk.says, scales),
     shape("line", {class: "now", x1: x(part), x2: x(part), y1: 0, y2: curve.height}),
     shape("circle", {class: "marker", cx: x(part), cy: y(walk.says[k]), r: 8}))      // a dot fits in
 }
@@ -391,10 +406,10 @@ const inputPicture = (walk, k, width, looks) => {
 }
 """
 
-# %% ../nbs/12_path.ipynb #1c9c3b0c
+# %% ../nbs/12_path.ipynb #e6bfd199
 _JS_LOGOS = r"""
-const lowLines = {half: 30, below: 4}            // px: with the curve and the slider all fit on a phone
-const numberedLines = {half: 30, below: 20}      // and the numbers of positions
+const lowLines = {half: 28, below: 2}            // px: curve, slider and logos together fit on a phone
+const numberedLines = {half: 34, below: 20}      // and the numbers of positions
 const positionNumber = (layout, i) => {
   if (i && (i + 1) % 10) return ""
   const x = layout.column(i) + layout.wide/2, y = layout.zero(i) + layout.half + 16
@@ -440,7 +455,7 @@ const bar = (walk, sums, k, width) => {
 }
 """
 
-# %% ../nbs/12_path.ipynb #014a58aa
+# %% ../nbs/12_path.ipynb #5bfb09d0
 _JS_STATE = r"""
 const kinds = ["points", "accepted"]
 const ruleOf = (walk, state) => walk[state.kind][state[state.kind]]
@@ -449,10 +464,14 @@ const dialInWords = {
   points: rule => `${counted(rule.n)}, true error ${percent(rule.error)}`,
   accepted: rule => `${percent(rule.rtol)} accepted, ${counted(rule.n)}, true error ${percent(rule.error)}`,
 }
-const first = {k: 0, baseline: 0, kind: "accepted", points: 4, accepted: 4}      // 16 points; .1 %
+const first = {baseline: 0, kind: "points", points: 4, accepted: 4}      // 16 points; .1 %
+const steepest = walk => {                    // where most happens
+  const sizes = everyStep.map(k => sizeOf(walk.speeds[2*k]))
+  return sizes.indexOf(Math.max(...sizes))
+}
 """
 
-# %% ../nbs/12_path.ipynb #ff7d4ea5
+# %% ../nbs/12_path.ipynb #0078d21a
 _JS_CONTROLS = r"""
 const view = name => element("div", {"data-view": name})
 const title = (name, words) => element("p", {class: "title", "data-title": name}, words)
@@ -471,9 +490,9 @@ const dials = walk => element("div", ofDials,
   dial("accepted", "so much error", "Accepted error", walk.accepted.length - 1))
 const way = element("div", {class: "way"}, range("k", "Place on the way", steps),
   element("div", {class: "ends"}, element("span", {}), element("span", {}, "the sequence")))
-const hasten = "Gradient here, times what changes: how fast each letter's score grows"
+const ofGradient = "The gradient here: how fast each letter's score grows"
 const note = `What the scores do not say: that the network is right; what it would say if a letter were
-  replaced; anything without the start. Choose another one: the same sequence gets other scores.`
+  replaced; anything without the start. Choose another start: the same sequence gets other scores.`
 const markup = walks =>
   element("div", {class: "top"}, walks.length > 1 ? startMenu(walks) : "",
     element("button", {type: "button"}, "Walk")) +
@@ -481,17 +500,20 @@ const markup = walks =>
   element("p", {class: "words", "aria-hidden": true}) +
   element("p", {class: "unseen", "aria-live": "polite"}) +
   title("input", "What the network is shown here") + view("input") +
-  title("gradient", hasten) + view("gradient") +
+  title("gradient", ofGradient) + view("gradient") +
   title("scores", "") + view("scores") + title("sum", "") + view("sum") +
-  dials(walks[0]) + element("p", {class: "facts"}) + element("p", {class: "note"}, note)
+  title("dials", "How the scores are added up:") + dials(walks[0]) +
+  element("p", {class: "facts"}) + element("p", {class: "note"}, note)
 """
 
-# %% ../nbs/12_path.ipynb #94dd2872
+# %% ../nbs/12_path.ipynb #6f8e6f5e
 #| code-fold: true
 _CSS_CONTROLS = """
 .gcig-path .top, .gcig-path .dial { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: center }
-.gcig-path .top { justify-content: space-between }
-.gcig-path .top label { display: flex; flex-wrap: wrap; gap: .2rem .45rem; align-items: center; min-width: 0 }
+.gcig-path .top { flex-wrap: nowrap; justify-content: space-between }
+.gcig-path label { display: flex; gap: .45rem; align-items: center; min-width: 0 }
+.gcig-path .top label { white-space: nowrap }
+.gcig-path .top select { min-width: 0 }
 .gcig-path select, .gcig-path button {
   font: inherit; color: inherit; background: transparent; border: 1px solid var(--line);
   border-radius: 6px; padding: .2rem .6rem; min-height: 2.1rem; max-width: 100%;
@@ -502,9 +524,9 @@ _CSS_CONTROLS = """
 .gcig-path .way { padding: 0 8px 0 44px }      /* the thumb, 16 px wide, below the ring */
 .gcig-path .way [type=range] { width: 100% }
 .gcig-path .ends { display: flex; justify-content: space-between; gap: 1rem; font-size: 13px }
-.gcig-path .dials { display: grid; grid-template-columns: 1fr 1fr; gap: .2rem 2rem; margin-top: .8rem }
+.gcig-path .dials { display: grid; grid-template-columns: 1fr 1fr; gap: .2rem 2rem }
 .gcig-path .dial { flex-wrap: nowrap; gap: .6rem }
-.gcig-path .dial label { display: flex; gap: .4rem; white-space: nowrap }
+.gcig-path .dial label { white-space: nowrap }
 .gcig-path .dial [type=range] { flex: 1 }
 .gcig-path .dial output { min-width: 5em; font-variant-numeric: tabular-nums; white-space: nowrap }
 .gcig-path .note { font-size: 13px }
@@ -516,7 +538,7 @@ _CSS_CONTROLS = """
 }
 """
 
-# %% ../nbs/12_path.ipynb #d5a7f247
+# %% ../nbs/12_path.ipynb #b13b8f83
 _JS_DRAW = r"""
 const restingTime = 500         // ms without a move after which the words are read out
 const setText = (box, selector, words) => { box.querySelector(selector).textContent = words }
@@ -537,11 +559,11 @@ const drawWords = (box, walk, rule, sums, k, looks) => {
   const words = inWords(walk, sums, k, looks), rise = number(walk.says[steps] - walk.says[0])
   setText(box, ".words", words)
   readOutLater(box, words)
-  setText(box, "[data-title=curve]", `${sentence(quantity[looks.output])} of ${looks.target} on the way`)
+  setText(box, "[data-title=curve]", `What the network says: ${quantity[looks.output]} of ${looks.target}`)
   setText(box, "[data-title=scores]", `Scores so far. ${sides(looks.target)}`)
   setText(box, "[data-title=sum]", `Their sum so far: ${number(sums.sum(k))}; the frame is the rise, ${rise}`)
   setText(box, ".ends span", starts[walk.name])
-  setText(box, ".facts", ruleInWords(rule))
+  setText(box, ".facts", `${ruleInWords(rule)} ${knownInWords(walk)}`)
 }
 const drawDials = (box, walk, state, looks) => {
   const handle = box.querySelector("[name=k]")
@@ -557,7 +579,7 @@ const drawDials = (box, walk, state, looks) => {
 }
 """
 
-# %% ../nbs/12_path.ipynb #d9d3bf18
+# %% ../nbs/12_path.ipynb #c967637f
 _JS_PAGE = r"""
 const oncePerFrame = draw => {
   let waiting = false
@@ -611,8 +633,8 @@ const listen = (box, state, show, play) => {
 }
 const start = box => {
   const {walks: told, ...looks} = JSON.parse(box.querySelector("script").textContent)
-  const walks = told.map(walk => prepared(walk, looks.sequence.length)), state = {...first}
-  const walk = () => walks[state.baseline]
+  const walks = told.map(walk => prepared(walk, looks.sequence.length))
+  const state = {...first, k: steepest(walks[0])}, walk = () => walks[state.baseline]
   box.innerHTML = markup(walks)
   const kindName = `kind${Math.random()}`         // radio buttons of one name belong together on a whole page
   box.querySelectorAll("[type=radio]").forEach(radio => { radio.name = kindName })
