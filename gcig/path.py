@@ -258,7 +258,7 @@ const gradientInWords = (walk, k) => {
 }
 """
 
-# %% ../nbs/12_path.ipynb #fef5abcc
+# %% ../nbs/12_path.ipynb #16f11b8b
 _JS_SENTENCES = r"""
 const sentence = text => text[0].toUpperCase() + text.slice(1)
 const inWords = (walk, sums, k, looks) => {
@@ -271,7 +271,7 @@ const inWords = (walk, sums, k, looks) => {
 const errorsInWords = ({error, gap}) =>
   `True error of the scores: ${percent(error)}. Completeness error: ${small(gap)}.`
 const ruleInWords = rule => {
-  if (!rule.at) return `${errorsInWords(rule)} A rule of so many points has no estimate of its error.`
+  if (!rule.at) return `${errorsInWords(rule)} A rule that is given its points has no estimate of its error.`
   const estimate = `estimates its error at ${percent(rule.estimate)}`
   const reached = rule.converged ? "" : " It did not reach what was accepted."
   return `The rule took ${counted(rule.n)} and ${estimate}.${reached} ${errorsInWords(rule)}`
@@ -471,7 +471,7 @@ const steepest = walk => {                    // where most happens
 }
 """
 
-# %% ../nbs/12_path.ipynb #0078d21a
+# %% ../nbs/12_path.ipynb #f90929aa
 _JS_CONTROLS = r"""
 const view = name => element("div", {"data-view": name})
 const title = (name, words) => element("p", {class: "title", "data-title": name}, words)
@@ -486,8 +486,8 @@ const dial = (kind, words, label, max) => element("div", {class: "dial"},
   range(kind, label, max), element("output", {"data-dial": kind, "aria-live": "off"}))
 const ofDials = {class: "dials", role: "group", "aria-label": "How the scores are added up"}
 const dials = walk => element("div", ofDials,
-  dial("points", "so many points", "Number of points", walk.points.length - 1),
-  dial("accepted", "so much error", "Accepted error", walk.accepted.length - 1))
+  dial("points", "number of points", "Number of points", walk.points.length - 1),
+  dial("accepted", "accepted error", "Accepted error", walk.accepted.length - 1))
 const way = element("div", {class: "way"}, range("k", "Place on the way", steps),
   element("div", {class: "ends"}, element("span", {}), element("span", {}, "the sequence")))
 const ofGradient = "The gradient here: how fast each letter's score grows"
@@ -506,7 +506,7 @@ const markup = walks =>
   element("p", {class: "facts"}) + element("p", {class: "note"}, note)
 """
 
-# %% ../nbs/12_path.ipynb #6f8e6f5e
+# %% ../nbs/12_path.ipynb #5ca47c34
 #| code-fold: true
 _CSS_CONTROLS = """
 .gcig-path .top, .gcig-path .dial { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: center }
@@ -523,7 +523,7 @@ _CSS_CONTROLS = """
 .gcig-path [type=range] { margin: 0; height: 1.8rem; accent-color: #0072B2; min-width: 0 }
 .gcig-path .way { padding: 0 8px 0 44px }      /* the thumb, 16 px wide, below the ring */
 .gcig-path .way [type=range] { width: 100% }
-.gcig-path .ends { display: flex; justify-content: space-between; gap: 1rem; font-size: 13px }
+.gcig-path .ends { margin-top: -.2rem; display: flex; justify-content: space-between; gap: 1rem; font-size: 13px }
 .gcig-path .dials { display: grid; grid-template-columns: 1fr 1fr; gap: .2rem 2rem }
 .gcig-path .dial { flex-wrap: nowrap; gap: .6rem }
 .gcig-path .dial label { white-space: nowrap }
