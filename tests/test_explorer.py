@@ -94,7 +94,11 @@ def test_views_show_the_data(film, request):
     film.locator("[data-view=edits] button").nth(2).click()
     position, old, new = s["edits"][2]
     marked = film.locator("[data-view=edits] [aria-current=step] > *").all_text_contents()
-    assert marked == ["3", f"position {position}", f"{old} → {new}", f"{s['confidence'][3]:.3f}"]
+    assert marked == ["3", str(position), f"{old} → {new}", f"{s['confidence'][3]:.3f}"]
+    headings = film.locator(".headings span").all_text_contents()
+    assert headings == ["edit", "position", "change", "confidence"]
+    named = f"Edit 3: position {position}, {old} → {new}, confidence {s['confidence'][3]:.3f}"
+    assert film.get_by_role("button", name=named, exact=True).is_visible()
     right = list(s["start"])
     for position, _, new in s["edits"][:3]: right[position - 1] = new
     letters = film.locator("[data-view=sequence] g text").all_text_contents()
@@ -105,6 +109,55 @@ def test_views_show_the_data(film, request):
     dot_x, dot_y = middle(film.locator("[data-view=confidence] .dot").nth(3))
     assert abs(ring_x - dot_x) < 1
     assert abs(ring_y - dot_y) < 1
+
+
+def test_one_scale_for_all_edits_keeps_the_axis(film, request):
+    html, = stored(request.node.callspec.params["film"])
+    top = film.locator("[data-view=scores] text").first
+    slider = film.locator("input[type=range]")
+
+    def tops():
+        "What the axis says at its top, before the first edit and after three"
+        slider.press("Home")
+        before = top.text_content()
+        for _ in range(3): slider.press("ArrowRight")
+        return before, top.text_content()
+
+    own_before, own_after = tops()
+    assert own_before != own_after
+    film.get_by_label("same scale for all edits").check()
+    before, after = tops()
+    assert before == after
+    data = film_data(html)
+    s = data["series"][",".join(map(str, data["first"]))]
+    assert float(before) == pytest.approx(max(s["limits"]), rel=.05)      # two digits
+
+
+def test_the_first_series_has_something_to_see(film, request):
+    html, = stored(request.node.callspec.params["film"])
+    data = film_data(html)
+    moves = {}
+    for key, s in data["series"].items():
+        steps = zip(s["confidence"], s["confidence"][1:])
+        moves[key] = sum(abs(after - before) >= .001 for before, after in steps)
+    assert moves[",".join(map(str, data["first"]))] == max(moves.values())
+    menus = {name: k for name, k, options in zip(data["choices"], data["first"], data["choices"].values())
+             if len(options) > 1}
+    for name, k in menus.items(): assert film.get_by_label(name, exact=True).input_value() == str(k)
+
+
+@pytest.mark.parametrize("film", ["11_explorer"], indirect=True)
+def test_a_rule_says_what_it_does(film):
+    menu = film.get_by_label("rule", exact=True)
+    for name, begins in {"tutorial": "The letter whose score", "hypothetical": "The edit from which"}.items():
+        option, = [o for o in menu.locator("option").all_text_contents() if o.startswith(f"{name}: ")]
+        menu.select_option(option)
+        assert film.locator(".rule").text_content().startswith(begins)
+
+
+def test_the_axis_says_which_side_speaks_for_the_class(film):
+    said = film.locator(".axis span").text_content()
+    assert said == "Letters above the line speak for high_gc ↑, below it against ↓."
 
 
 def test_play_runs_to_the_end_and_stops(film):
