@@ -150,11 +150,28 @@ def dinucleotide_shuffle(
 BASELINES = ("zeros", "uniform", "background", "shuffle", "dinucleotide_shuffle")
 _DRAWN = ("shuffle", "dinucleotide_shuffle")
 
+def _is_letter(X):
+    "Where columns of `X` (N, 4, L) are not all zero, (N, 1, L)"
+    return (X != 0).any(1, keepdim=True)
+
+def _pieces_to_mix(there):
+    "The positions of each stretch of a sequence whose columns are `there` (L,)"
+    positions = there.nonzero().flatten()
+    is_gap = positions.diff() > 1
+    return positions.tensor_split((is_gap.nonzero().flatten() + 1).tolist())
+
 def _shuffled_columns(x, kind, rng):
-    "One sequence (4, L) with its columns in a random order"
-    if kind == "shuffle": return x[:, torch.from_numpy(rng.permutation(x.shape[1]))]
+    "One sequence (4, L) with its letters in a random order; columns that are zero stay where they are"
+    there = _is_letter(x[None])[0, 0]
+    mixed = x.clone()
+    if kind == "shuffle":
+        letters = x[:, there]
+        mixed[:, there] = letters[:, torch.from_numpy(rng.permutation(letters.shape[1]))]
+        return mixed
     columns, letters = torch.unique(x, dim=1, return_inverse=True)
-    return columns[:, dinucleotide_shuffle(letters.tolist(), rng)]
+    for at in _pieces_to_mix(there):
+        mixed[:, at] = columns[:, dinucleotide_shuffle(letters[at].tolist(), rng)]
+    return mixed
 
 def _frequencies(X):
     "(4,) shares of the letters in `X`, of which none may be there"
@@ -165,11 +182,13 @@ def make_baseline(
     X:torch.Tensor, # (N, 4, L) sequences
     seed=None, # int for the kinds that are drawn; None draws fresh ones
 )->torch.Tensor: # (N, 4, L) a baseline for each sequence
-    "The baseline that `integrated_gradients` takes by this name; raises `ValueError` for an unknown one"
+    """The baseline that `integrated_gradients` takes by this name, zero where a column of `X` is all zero
+
+    Raises `ValueError` for an unknown name."""
     check_one_of("baseline", kind, BASELINES, "a tensor or ")
     if kind == "zeros": return torch.zeros_like(X)
-    if kind == "uniform": return torch.full_like(X, .25)
-    if kind == "background": return _frequencies(X)[:, None].expand_as(X)
+    if kind == "uniform": return torch.full_like(X, .25) * _is_letter(X)
+    if kind == "background": return _frequencies(X)[:, None] * _is_letter(X)
     rng = np.random.default_rng(seed)
     return torch.stack([_shuffled_columns(x, kind, rng) for x in X.cpu()]).to(X)
 
@@ -180,13 +199,15 @@ def _check_baseline(baseline, X, seed):
     if not isinstance(baseline, torch.Tensor):
         raise TypeError(f"baseline must be a tensor or a name, but is a {type(baseline).__name__}")
     length = X.shape[2]
-    b = baseline[:, None].expand(-1, length) if baseline.shape == (4,) else baseline
+    is_frequencies = baseline.shape == (4,)
+    b = baseline[:, None].expand(-1, length) if is_frequencies else baseline
     b = b[None] if b.ndim == 2 else b
     if b.shape[1:] != X.shape[1:] or len(b) not in (1, len(X)):
         shapes = f"{tuple(X.shape)}, (1, 4, {length}), (4, {length}) or (4,)"
         raise ValueError(f"baseline must have shape {shapes}, but has {tuple(baseline.shape)}")
     check_one_hot(b, "baseline")
-    return b.to(X).expand_as(X)
+    whole = b.to(X).expand_as(X)
+    return whole * _is_letter(X) if is_frequencies else whole
 
 # %% ../nbs/08_attribution.ipynb #12008985
 CAPTUM_METHODS = ("riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid", "gausslegendre")
