@@ -7,10 +7,10 @@ __all__ = ['app', 'Version', 'PLOTS', 'TutorialFolder', 'TutorialSeed', 'Tutoria
            'ValidFiles', 'ValidShare', 'TrainLabels', 'Maxlen', 'Step', 'TrainAmbiguous', 'Filters', 'KernelSize',
            'PoolSize', 'Lstm', 'Dense', 'Offsets', 'Balance', 'Epochs', 'BatchSize', 'StepsPerEpoch', 'LearningRate',
            'Shuffle', 'Patience', 'Keep', 'TrainSeed', 'NetworkFile', 'Resume', 'TrainForce', 'HistoryFile',
-           'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'Ambiguous', 'Target', 'Baseline', 'Seed', 'MOST_PANELS',
-           'PredictFile', 'PredictLabels', 'PredictPlot', 'TrackFile', 'Output', 'NBaselines', 'Method', 'Rtol', 'Atol',
-           'NSteps', 'TrackPlot', 'EditsFile', 'Direction', 'Rule', 'Candidates', 'Iterations', 'StopAt',
-           'OnlyImproving', 'NoReturn', 'Protected', 'StatesFile', 'EditsPlot', 'main']
+           'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'Ambiguous', 'Tail', 'Short', 'Target', 'Baseline', 'Seed',
+           'MOST_PANELS', 'PredictFile', 'PredictLabels', 'PredictPlot', 'TrackFile', 'Output', 'NBaselines', 'Method',
+           'Rtol', 'Atol', 'NSteps', 'TrackPlot', 'EditsFile', 'Direction', 'Rule', 'Candidates', 'Iterations',
+           'StopAt', 'OnlyImproving', 'NoReturn', 'Protected', 'StatesFile', 'EditsPlot', 'main']
 
 # %% ../nbs/17_cli.ipynb #edaf4a7b
 import os
@@ -590,15 +590,19 @@ Sequences = Annotated[Path, typer.Argument(
     _Reads(stream=True)]
 Ambiguous = Annotated[str, typer.Option(
     help="Letters other than A, C, G, T, U: zero, uniform, error, or skip the window.")]
+Tail = Annotated[str, typer.Option(
+    help="Letters behind the last step: flush, one more window that ends with the record, or none.")]
+Short = Annotated[str, typer.Option(
+    help="Records shorter than a window: skip, which leaves them out and says so, or error.")]
 Target = Annotated[str, typer.Option(help="Class to explain: its name, or its number from 0.")]
 Baseline = Annotated[str, typer.Option(
     help="Where paths start: zeros, uniform, background (the letter frequencies of the file), "
          "shuffle, dinucleotide_shuffle, or four frequencies of A, C, G, T with commas between.")]
 Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
 
-def _own_windows(net, records, step, ambiguous):
-    "Arguments of `gcig.tracks` for the network `net`"
-    return dict(records=records, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
+def _own_windows(net, **cut):
+    "How `gcig.tracks` is to cut windows for the network `net`"
+    return dict(maxlen=net.config["maxlen"], **cut)
 
 # %% ../nbs/17_cli.ipynb #7171b249
 MOST_PANELS = 8
@@ -639,7 +643,8 @@ PredictPlot = Annotated[Path, typer.Option(
 @_command("predict")
 def _predict_files(
     model:Model, sequences:Sequences, out:PredictFile,
-    step:Step=50, ambiguous:Ambiguous="zero", labels:PredictLabels=None, plot:PredictPlot=None,
+    step:Step=50, ambiguous:Ambiguous="zero", tail:Tail="flush", short:Short="skip",
+    labels:PredictLabels=None, plot:PredictPlot=None,
 ):
     "Predict every window of every record."
     from gcig.core import check_labels
@@ -647,11 +652,12 @@ def _predict_files(
     from gcig.tracks import TABLE_FORMATS, check_format, check_records, predict_records, write_table
     found = check_format(str(out), TABLE_FORMATS, "--out")
     net = load_model(model)
-    check_records(sequences, found, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
+    cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
+    check_records(sequences, found, **cut)
     names = net.labels
     if labels is not None: names = check_labels(labels.split(","), net.config["dense"][-1])
     records = _Records(sequences)
-    tables = predict_records(net, labels=names, **_own_windows(net, records, step, ambiguous))
+    tables = predict_records(net, records, names, **cut)
     kept = {}
     if plot: tables = _keep_first(tables, kept)
     def draw(): _save_predictions(plot, kept, _class_name(names, 0))
@@ -689,7 +695,7 @@ def _save_scores(path, kept, ylabel):
 @_command("attribute")
 def _attribute_files(
     model:Model, sequences:Sequences, out:TrackFile,
-    target:Target="0", step:Step=25, ambiguous:Ambiguous="zero",
+    target:Target="0", step:Step=25, ambiguous:Ambiguous="zero", tail:Tail="flush", short:Short="skip",
     baseline:Baseline="zeros", output:Output="probability", n_baselines:NBaselines=1,
     method:Method="adaptive", rtol:Rtol=1e-3, atol:Atol=1e-3, n_steps:NSteps=50,
     seed:Seed=0, plot:TrackPlot=None,
@@ -699,13 +705,14 @@ def _attribute_files(
     from gcig.tracks import TRACK_FORMATS, attribute_records, check_format, check_records, write_tracks
     found = check_format(str(out), TRACK_FORMATS, "--out")
     net = load_model(model)
-    check_records(sequences, found, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
+    cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
+    check_records(sequences, found, **cut)
     number = _target(net, target)
     start = _baseline(baseline, sequences)
     records = _Records(sequences)
     what = dict(target=number, output=output, baseline=start, n_baselines=n_baselines, seed=seed)
     how = dict(method=method, rtol=rtol, atol=atol, n_steps=n_steps)
-    tracks = attribute_records(net, **what, **how, **_own_windows(net, records, step, ambiguous))
+    tracks = attribute_records(net, records, **what, **how, **cut)
     kept = []
     if plot: tracks = _keep_tracks(tracks, kept)
     def draw(): _save_scores(plot, kept, f"score for {_class_name(net.labels, number)}")
@@ -769,7 +776,8 @@ def _also(found, fasta, plot, iterations, title):
 def _mutate_files(
     model:Model, sequences:Sequences, out:EditsFile,
     target:Target="0", direction:Direction="increase", rule:Rule="hybrid", iterations:Iterations=20,
-    step:Step=50, ambiguous:Ambiguous="zero", no_return:NoReturn=False, protected:Protected="",
+    step:Step=50, ambiguous:Ambiguous="zero", tail:Tail="flush", short:Short="skip",
+    no_return:NoReturn=False, protected:Protected="",
     stop_at:StopAt=None, only_improving:OnlyImproving=False, candidates:Candidates=32,
     baseline:Baseline="zeros", seed:Seed=0, fasta:StatesFile=None, plot:EditsPlot=None,
 ):
@@ -781,7 +789,7 @@ def _mutate_files(
     formats = [check_format(str(out), TABLE_FORMATS, "--out")]
     if fasta: formats.append(FASTA)
     net = load_model(model)
-    cut = dict(maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
+    cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
     check_records(sequences, *formats, clear=needs_clear(rule, no_return), **cut)
     number = _target(net, target)
     start = _baseline(baseline, sequences)
@@ -790,7 +798,7 @@ def _mutate_files(
     choice = dict(rule=rule, n_candidates=candidates, baseline=start, seed=seed)
     limits = dict(n_iterations=iterations, no_return=no_return, protected=places)
     named = check_names(records, *formats)      # standard input can be looked at as it comes only
-    found = mutate_records(net, **aim, **choice, **limits, **_own_windows(net, named, step, ambiguous))
+    found = mutate_records(net, named, **aim, **choice, **limits, **cut)
     title = f"{direction} {_class_name(net.labels, number)}, rule {rule}"
     tables, write = _also(found, fasta, plot, iterations, title)
     write_table(str(out), tables, then=write)
