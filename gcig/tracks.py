@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TAILS', 'SHORT', 'LETTERS_IN_BATCH', 'LETTERS_EDITED', 'TRACK_FORMATS', 'TABLE_FORMATS', 'FASTA', 'Place',
            'window_batches', 'predict_records', 'attribute_records', 'key_of', 'needs_clear', 'mutate_records',
-           'Format', 'check_format', 'check_names', 'check_records', 'as_cell', 'from_cell', 'write_tracks',
-           'write_table']
+           'Format', 'check_format', 'check_names', 'check_regions', 'check_records', 'as_cell', 'from_cell',
+           'write_tracks', 'write_table']
 
 # %% ../nbs/15_tracks.ipynb #5f14e536
 import csv
@@ -35,8 +35,8 @@ from xopen import xopen
 
 # %% ../nbs/15_tracks.ipynb #b009d74c
 from .core import check_labels, check_one_of, check_regular, check_whole, progress, replacing, shown
-from .sequences import read_sequences, starts_in, write_fasta
-from .encoding import CODE_TABLES, check_policy, is_clear, letter_codes, stretches
+from .sequences import Part, Region, read_sequences, region_parts, starts_in, write_fasta
+from .encoding import CODE_TABLES, check_policy, is_clear, letter_codes, reverse_complement, stretches
 from .running import check_model, predict
 from .attribution import integrated_gradients
 from .mutation import mutate
@@ -62,16 +62,23 @@ class _Cut:
         check_one_of("short", self.short, SHORT)
 
 # %% ../nbs/15_tracks.ipynb #3d17d275
-def _starts(letters, cut):
-    "Where windows begin: on the record's grid and flush with ends, each wholly in a stretch that is kept"
+def _starts(letters, cut, phase=0, goes_on=(False, False)):
+    """Where windows begin: on the record's grid and flush with ends, each wholly in a stretch that is kept
+
+    The grid is at `phase` and every `step` from there; `goes_on` says whether the record has letters before
+    and behind these."""
     spans = stretches(letters, cut.ambiguous)
     on_grid = spans.copy()
-    on_grid[:, 0] += -spans[:, 0] % cut.step        # to the first multiple of `step` in a stretch
+    on_grid[:, 0] += (phase - spans[:, 0]) % cut.step       # to the first place of the grid in a stretch
     starts = starts_in(on_grid, cut.maxlen, cut.step)
     if cut.tail == "none": return starts
-    first, last = spans[:, 0], spans[:, 1] - cut.maxlen
+    first = spans[:, 0]
+    last = spans[:, 1] - cut.maxlen
     fits = first <= last
-    return _among(starts, np.unique([first[fits], last[fits]]))
+    before, behind = goes_on
+    is_start = fits & ~(before & (first == 0))
+    is_end = fits & ~(behind & (spans[:, 1] == len(letters)))
+    return _among(starts, np.unique(np.r_[first[is_start], last[is_end]]))
 
 def _among(starts, others):
     "`starts` with those of `others` that it lacks; both ascend, and `starts` may be long"
@@ -84,8 +91,17 @@ class Place(NamedTuple):
     "Where some windows of a batch lie"
     number:int # of the record, from 1
     name:str # of the record
-    length:int # letters in the record
+    length:int # letters that were read
     starts:np.ndarray # (n,) of the windows, from 0; empty for a record in which no window may lie
+    region:Region = None # what was read, if it is no whole record
+    before:int = 0 # letters that were read before the region
+    after:int = 0 # and behind it
+
+    def begins(self, maxlen):
+        "Where windows of `maxlen` letters begin in the record, whatever the strand that was read"
+        if self.region is None: return self.starts
+        if self.region.strand == "+": return self.region.start - self.before + self.starts
+        return self.region.end + self.before - maxlen - self.starts
 
 @dataclass
 class _Piece:
@@ -98,7 +114,38 @@ class _Piece:
         place = self.place._replace(starts=self.place.starts[some])
         return _Piece(place, self.letters[some])
 
-# %% ../nbs/15_tracks.ipynb #8aa461d7
+# %% ../nbs/15_tracks.ipynb #3fd8cda4
+class _Read(NamedTuple):
+    "What a model reads of a record or a region"
+    name:str # of the record
+    letters:str # on the strand that is read
+    label:str # what to call it in an error
+    region:Region = None
+    before:int = 0 # letters before the region, on the strand that is read
+    after:int = 0
+    phase:int = 0 # where the record's grid is, modulo the step
+    goes_on:tuple = (False, False) # whether the record has more letters before and behind
+
+def _read(record, cut):
+    "A record or a `Part`, as it is read"
+    if not isinstance(record, Part):
+        name, sequence = record
+        return _Read(name, sequence, name)
+    region, sequence, before, after, around = record
+    of_record = around is not None
+    if of_record and around < cut.maxlen:
+        raise ValueError(f"records: regions need around={cut.maxlen}, the letters of a window, or None")
+    start = region.start - before
+    end = region.end + after
+    goes_on = (start > 0 and of_record, end < region.length and of_record)
+    if region.strand == "+":
+        phase = -start % cut.step if of_record else 0
+        return _Read(region.record, sequence, region.label, region, before, after, phase, goes_on)
+    phase = (end - cut.maxlen) % cut.step if of_record else 0
+    letters = reverse_complement(sequence)
+    return _Read(region.record, letters, region.label, region, after, before, phase, goes_on[::-1])
+
+# %% ../nbs/15_tracks.ipynb #4d05655e
 class _Named:
     "Counts records and keeps the first names: there may be millions"
     FEW = 3     # names that fit into a line
@@ -116,16 +163,18 @@ class _Named:
         return ", ".join(self.first) + more
 
 def _long_enough(records, cut, warn):
-    "Yield number, name and letters of records that hold a window; at the end, say which do not"
+    "Yield number and `_Read` of records that hold a window; at the end, say which do not"
     left_out = _Named()
     number = 0
-    for number, (name, sequence) in enumerate(records, 1):
-        if len(sequence) >= cut.maxlen:
-            yield number, name, sequence
+    for number, record in enumerate(records, 1):
+        read = _read(record, cut)
+        if len(read.letters) >= cut.maxlen:
+            yield number, read
             continue
-        problem = f"records: {shown(name)} has {len(sequence)} letters, fewer than a window of {cut.maxlen}"
+        has = f"{shown(read.label)} has {len(read.letters)} letters"
+        problem = f"records: {has}, fewer than a window of {cut.maxlen}"
         if cut.short == "error": raise ValueError(problem)
-        left_out.add(name)
+        left_out.add(read.label)
     if not left_out.n: return
     if left_out.n == number: raise ValueError(f"{problem}; there is no longer one")
     said = f"left out {left_out.n:,} of {number:,} records, shorter than a window of {cut.maxlen}: {left_out}"
@@ -135,11 +184,14 @@ def _long_enough(records, cut, warn):
 def _pieces(records, cut, most, warn=True):
     "Yield each record's windows, at most `most` in a piece; a record without any has an empty piece"
     within = np.arange(cut.maxlen)
-    for number, name, sequence in _long_enough(records, cut, warn):
-        letters = letter_codes(sequence, cut.ambiguous, f"records: {shown(name)}")
-        starts = _starts(letters, cut)
+    for number, read in _long_enough(records, cut, warn):
+        letters = letter_codes(read.letters, cut.ambiguous, f"records: {shown(read.label)}")
+        starts = _starts(letters, cut, read.phase, read.goes_on)
+        touches = (starts + cut.maxlen > read.before) & (starts < len(letters) - read.after)
+        if read.region: starts = starts[touches]
+        of_read = Place(number, read.name, len(letters), starts, read.region, read.before, read.after)
         for i in range(0, max(1, len(starts)), most):
-            place = Place(number, name, len(sequence), starts[i:i+most])
+            place = of_read._replace(starts=starts[i:i+most])
             yield _Piece(place, letters.numpy()[place.starts[:, None] + within])
 
 # %% ../nbs/15_tracks.ipynb #301e4357
@@ -172,7 +224,7 @@ def _encoded(pieces, ambiguous):
 
 # %% ../nbs/15_tracks.ipynb #ab3c89e0
 def window_batches(
-    records, # iterator of (name, sequence), as from `read_sequences`
+    records, # iterator of (name, sequence), as from `read_sequences`, or of `Part`, as from `region_parts`
     maxlen:int=50, # letters in a window, at least 1
     step:int=50, # letters from one start to the next, at least 1
     ambiguous:str="zero", # other letters than A, C, G, T, U: "zero", "uniform", "error", or "skip" the window
@@ -228,11 +280,15 @@ def _warn_without(what, without, n):
 
 # %% ../nbs/15_tracks.ipynb #08cf0308
 def _where(places, maxlen):
-    "Record, start and end of each window as a table"
-    starts = np.concatenate([place.starts for place in places])
+    "Record, start and end of each window as a table; of a region's window, also its region and strand"
     counts = [len(place.starts) for place in places]
-    names = np.repeat([place.name for place in places], counts)
-    return pd.DataFrame(dict(record=names, start=starts, end=starts + maxlen))
+    def each(values): return np.repeat(np.array(values, object), counts)
+    starts = np.concatenate([place.begins(maxlen) for place in places])
+    columns = dict(record=each([place.name for place in places]), start=starts, end=starts + maxlen)
+    regions = [place.region for place in places]
+    if None in regions: return pd.DataFrame(columns)
+    of_region = dict(region=each([r.label for r in regions]), strand=each([r.strand for r in regions]))
+    return pd.DataFrame(columns | of_region)
 
 def _as_numpy(values):
     "A tensor as an array, in single precision if numpy does not know its precision"
@@ -242,13 +298,14 @@ def _predicted(model, places, X, labels):
     "The table of a batch of windows and what the model says of them"
     p = _as_numpy(predict(model, X))
     n = p.shape[1]
-    columns = [f"class_{c}" for c in range(n)] if labels is None else check_labels(labels, n)
-    return pd.concat([_where(places, X.shape[2]), pd.DataFrame(p, columns=columns)], axis=1)
+    where = _where(places, X.shape[2])
+    columns = [f"class_{c}" for c in range(n)] if labels is None else check_labels(labels, n, where.columns)
+    return pd.concat([where, pd.DataFrame(p, columns=columns)], axis=1)
 
 # %% ../nbs/15_tracks.ipynb #d4bf2bf4
 def predict_records(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
-    records, # iterator of (name, sequence)
+    records, # iterator of (name, sequence), or of `Part`
     labels=None, # names of the classes; None numbers them
     maxlen:int=50, # letters in a window
     step:int=50, # letters from one start to the next
@@ -256,7 +313,9 @@ def predict_records(
     batch:int=None, # windows in a batch; None takes as many as hold 409,600 letters
     tail:str="flush", # "flush" adds windows that end with the record; "none" has those of the grid alone
     short:str="skip", # records shorter than a window: "skip" them with a warning, or "error"
-)->Iterator: # of tables: record, start (from 0), end, and a probability for each class
+    # of tables: record, start (from 0), end, and a probability for each class; between them region and
+    # strand, if the records are parts
+)->Iterator:
     "Predict every window of every record, batch by batch"
     check_model(model)
     if labels is not None: check_labels(labels, taken=("record", "start", "end"))
@@ -290,14 +349,22 @@ def _placed(batches, score):
         ends = np.cumsum([len(place.starts) for place in places])
         yield from zip(places, np.split(score(X), ends[:-1]))
 
-def _record(part):
-    "Which record a place and its scores belong to"
+def _whole(part):
+    "Which record or region a place and its scores belong to"
     place, _ = part
-    return place.number, place.name, place.length
+    return place._replace(starts=None)
 
 def _tracks(placed):
-    "Yield name and track of each record"
-    for (_, name, length), parts in groupby(placed, _record): yield name, _track(length, parts)
+    "Yield name and track of each record, or region and track"
+    for whole, parts in groupby(placed, _whole):
+        track = _track(whole.length, parts)
+        if whole.region is None: yield whole.name, track
+        else: yield whole.region, _of_region(track, whole)
+
+def _of_region(track, whole):
+    "The part of a track that is on the region, in the order of the record"
+    inside = track[whole.before:len(track) - whole.after]
+    return inside if whole.region.strand == "+" else inside[::-1]
 
 # %% ../nbs/15_tracks.ipynb #2c043aaa
 def _check_stream(settings):
@@ -309,7 +376,7 @@ def _check_stream(settings):
 
 def attribute_records(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
-    records, # iterator of (name, sequence)
+    records, # iterator of (name, sequence), or of `Part`
     target:int=0, # class number
     maxlen:int=50, # letters in a window
     step:int=25, # letters from one start to the next: with windows of 50, two cover a letter
@@ -318,7 +385,8 @@ def attribute_records(
     tail:str="flush", # "flush" adds windows that end with the record; "none" has those of the grid alone
     short:str="skip", # records shorter than a window: "skip" them with a warning, or "error"
     **attribution, # further arguments of `integrated_gradients`
-    # of (name, track): the mean score at each letter, (length,) float32, NaN where no window is
+    # of (name, track): the mean score at each letter, (length,) float32, NaN where no window is; of
+    # (region, track) for parts, in the direction of the record whatever the strand
 )->Iterator:
     "Attribute all windows and lay their scores over the records"
     check_model(model)
@@ -343,13 +411,20 @@ def _edit_table(where, trajectory):
     edits = pd.concat(made).sort_values(["sequence", "iteration"], kind="stable")
     table = where.iloc[edits.sequence.values - 1].reset_index(drop=True)
     table = table.join(edits.drop(columns="sequence").reset_index(drop=True))
-    table["position"] = (table.position + table.start).astype("Int64")
-    return table[["record", "start", "end", "iteration", "position", "old", "new", "confidence"]]
+    table["position"] = _in_record(table).astype("Int64")
+    return table[[*where.columns, "iteration", "position", "old", "new", "confidence"]]
+
+def _in_record(table):
+    "Positions in windows, from 1, as positions in the record: on the strand - they count from the end"
+    ahead = table.start + table.position
+    if "strand" not in table: return ahead
+    return ahead.where(table.strand == "+", table.end + 1 - table.position)
 
 def _states(where, trajectory):
     "Name and letters of every state of every window"
     short = where.record.map(key_of)
     names = short + ":" + (where.start + 1).astype(str) + "-" + where.end.astype(str)
+    if "strand" in where: names += "(" + where.strand + ")"
     every = zip(names, trajectory.sequences)
     return [(f"{name}_{i}", s) for name, states in every for i, s in enumerate(states)]
 
@@ -368,7 +443,7 @@ def needs_clear(
 #| code-fold: true
 def mutate_records(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
-    records, # iterator of (name, sequence)
+    records, # iterator of (name, sequence), or of `Part`
     target:int=0, # class number
     direction:str="increase", # "increase" or "decrease"
     maxlen:int=50, # letters in a window
@@ -380,8 +455,8 @@ def mutate_records(
     tail:str="flush", # "flush" adds windows that end with the record; "none" has those of the grid alone
     short:str="skip", # records shorter than a window: "skip" them with a warning, or "error"
     **mutation, # further arguments of `mutate`
-    # of (table, states): record, start, end, iteration, position (from 1), old, new, confidence;
-    # and (name, sequence) of every state
+    # of (table, states): record, start, end, iteration, position (from 1), old, new, confidence, with region
+    # and strand after the end if the records are parts; and (name, sequence) of every state
 )->Iterator:
     "Edit every window of every record, batch by batch"
     check_model(model)
@@ -409,6 +484,7 @@ class Format:
     module:str="" # module that writing takes, if it is none that is always there
     extra:str="" # extra of the package that brings the module
     keys:bool=False # whether records are told apart by their names, which then end at the first space
+    apart:bool=False # whether each region is kept by itself, under a name of its own
     holds:Callable=_is_line # whether a name can be written
 
     def check_extra(self):
@@ -455,6 +531,9 @@ def check_names(
     keyed = [found.title for found in formats if found.keys]
     seen = set()
     for number, (name, what) in enumerate(records, 1):
+        if isinstance(name, Region):        # which `check_regions` has looked at
+            yield name, what
+            continue
         key = key_of(name)
         if keyed: _check_key(key, number, seen, keyed[0])
         for found in formats:
@@ -470,10 +549,38 @@ def _check_key(key, number, seen, title):
         raise ValueError(f"records: the name {shown(key)} comes twice; {why}")
     seen.add(key)
 
+# %% ../nbs/15_tracks.ipynb #f53712d8
+def check_regions(
+    regions, # list of `Region`
+    found:Format, # one of `TRACK_FORMATS`, as `check_format` gives it
+)->list: # the same in the order in which they are to be written
+    "Put regions in order; raises `ValueError` where the format cannot hold them all"
+    if found.apart:
+        for _ in check_names(((region.label, None) for region in regions), found): pass
+        return list(regions)
+    for _ in check_names(((record, None) for record in {r.record for r in regions}), found): pass
+    ordered = sorted(regions, key=lambda region: region[:3])        # record, start and end
+    _check_strands(ordered, found.title)
+    return ordered
+
+def _check_strands(ordered, title):
+    "Raise `ValueError` if regions of two strands overlap"
+    furthest = {}       # of each record and strand, the region that reaches furthest so far
+    for region in ordered:
+        other = furthest.get((region.record, "-" if region.strand == "+" else "+"))
+        if other and other.end > region.start:
+            both = f"{region.label} overlaps {other.label} on the other strand"
+            raise ValueError(f"regions: {both}, and {title} has one value for a letter; give each strand a "
+                             "file of its own")
+        mine = furthest.setdefault((region.record, region.strand), region)
+        if region.end > mine.end: furthest[region.record, region.strand] = region
+
 # %% ../nbs/15_tracks.ipynb #6d0a52e9
 def check_records(
     path, # file of sequences that is to be worked on, or "-"
     *formats, # those that the names of its records will be written in, as `check_format` gives them
+    regions=None, # list of `Region`: what of it is to be worked on, if not all
+    around:int=None, # as for `region_parts`
     maxlen:int=50, # letters in a window
     step:int=50, # letters from one start to the next
     ambiguous:str="zero", # "zero", "uniform", "error" or "skip"
@@ -483,8 +590,9 @@ def check_records(
 )->None:
     "Raise `ValueError` for what is wrong with any of a file's records; a stream is not looked at"
     cut = _Cut(maxlen, step, ambiguous, tail, short)
-    if path == "-" or not Path(path).is_file(): return
-    records = check_names(read_sequences(path), *formats)
+    if regions: records = region_parts(path, regions, around)
+    elif path == "-" or not Path(path).is_file(): return
+    else: records = check_names(read_sequences(path), *formats)
     most = _at_once(None, maxlen, LETTERS_IN_BATCH)
     for piece in _pieces(records, cut, most, warn=False):       # the work will say it
         if clear: _check_clear(piece)
@@ -511,11 +619,21 @@ def _runs(track):
     starts, ends = starts[known], ends[known]
     return zip(starts.tolist(), ends.tolist(), track[starts].tolist())
 
+class _Scores(NamedTuple):
+    "The scores of a record, or of a stretch of one"
+    name:str # of the record, as a key
+    values:np.ndarray
+    start:int # of the stretch in the record
+    length:int # letters in the record
+    label:str # what to call it by itself
+
 def _bedgraph(path, tracks):
     "Write tracks as bedGraph"
     with _text(path) as out:
-        for name, track in tracks:
-            for start, end, value in _runs(track): out.write(f"{name}\t{start}\t{end}\t{value:.7g}\n")
+        for scores in tracks:
+            for start, end, value in _runs(scores.values):
+                place = f"{scores.name}\t{scores.start + start}\t{scores.start + end}"
+                out.write(f"{place}\t{value:.7g}\n")
 
 def _no_browser_line(name):
     "Whether a line of bedGraph that begins with this name is one of values: two words and # begin others"
@@ -543,22 +661,25 @@ def _tsv(path, tracks):
     with _text(path) as out:
         out.write("record\tposition\tscore\n")
         rows = csv.writer(out, delimiter="\t", lineterminator="\n")
-        for name, track in tracks:
-            places = ((i, value) for i, value in enumerate(track.tolist(), 1) if not isnan(value))
-            rows.writerows((as_cell(name), i, f"{value:.7g}") for i, value in places)
+        for scores in tracks:
+            cell = as_cell(scores.name)
+            numbered = enumerate(scores.values.tolist(), scores.start + 1)
+            rows.writerows((cell, i, f"{value:.7g}") for i, value in numbered if not isnan(value))
 
 def _npz(path, tracks):
     "Write tracks as NumPy's arrays, named as the records"
     members = set()
     with ZipFile(path, "w") as out:
-        for name, track in tracks:
+        for scores in tracks:
+            name = scores.label
             if {name, f"{name}.npy.npy"} & members:     # `np.load` would give one for the other
                 raise ValueError(f"records: {shown(name)} differs from another only by .npy at its end, "
                                  "which an .npz file cannot tell apart")
             members.add(f"{name}.npy")
             member = ZipInfo(f"{name}.npy")
             member.compress_type = ZIP_DEFLATED
-            with out.open(member, "w", force_zip64=True) as array: write_array(array, np.asarray(track))
+            values = np.asarray(scores.values)
+            with out.open(member, "w", force_zip64=True) as array: write_array(array, values)
 
 def _is_member(name):
     "Whether a zip file can hold an array of this name: it is text without NUL, its length fits into 16 bits"
@@ -582,12 +703,14 @@ def _silenced(stream):
             os.dup2(kept, stream)
             os.close(kept)
 
+def _in_order(scores): return scores.name, scores.start
+
 def _intervals(tracks, stopped):
     "Yield name, start, end and value of each letter with a score; what ends this early is kept in `stopped`"
     try:
-        for name in sorted(tracks):
-            for i, value in enumerate(tracks[name]):
-                if not isnan(value): yield name, i, i + 1, float(value)
+        for scores in sorted(tracks, key=_in_order):
+            for i, value in enumerate(scores.values, scores.start):
+                if not isnan(value): yield scores.name, i, i + 1, float(value)
     except GeneratorExit: raise     # the library takes no more
     except BaseException as e: stopped.append(e)
 
@@ -595,8 +718,8 @@ def _intervals(tracks, stopped):
 def _bigwig(path, tracks):
     "Write tracks as bigWig"
     import pybigtools
-    kept = dict(tracks)
-    lengths = {name: len(track) for name, track in kept.items()}
+    kept = list(tracks)
+    lengths = {scores.name: scores.length for scores in kept}
     stopped = []
     with _silenced(1), _silenced(2):
         try: pybigtools.open(str(path), "w").write(lengths, _intervals(kept, stopped))
@@ -611,7 +734,7 @@ def _holds_all(path, tracks):
     import pybigtools
     try: found = pybigtools.open(str(path)).info()["summary"]["basesCovered"]
     except Exception: return False
-    return found == sum(int((~np.isnan(track)).sum()) for track in tracks.values())
+    return found == sum(int((~np.isnan(scores.values)).sum()) for scores in tracks)
 
 # %% ../nbs/15_tracks.ipynb #39f9aa35
 def _cells(table):
@@ -647,7 +770,7 @@ _PARQUET = Format(_parquet, "Parquet", text=False, module="pyarrow", extra="parq
 TRACK_FORMATS = {
     ".bedgraph": Format(_bedgraph, "bedGraph", keys=True, holds=_no_browser_line),
     ".tsv": Format(_tsv, "a table of scores", keys=True),
-    ".npz": Format(_npz, ".npz", text=False, keys=True, holds=_is_member),
+    ".npz": Format(_npz, ".npz", text=False, keys=True, apart=True, holds=_is_member),
     ".bw": _BIGWIG,
 }
 TABLE_FORMATS = {
@@ -658,19 +781,39 @@ TABLE_FORMATS = {
 FASTA = Format(write_fasta, "FASTA", keys=True)     # for the states that `mutate_records` gives
 
 # %% ../nbs/15_tracks.ipynb #0068bfd4
+def _placed_scores(tracks):
+    "Yield `_Scores` of the tracks of records or regions"
+    for whole, track in tracks:
+        if isinstance(whole, Region):
+            yield _Scores(whole.record, track, whole.start, whole.length, whole.label)
+        else: yield _Scores(key_of(whole), track, 0, len(track), key_of(whole))
+
+def _once(tracks):
+    "Pass scores on without those of letters that had one before, in the region before"
+    name = None
+    for scores in tracks:
+        if scores.name != name: end = 0
+        known = max(0, end - scores.start)
+        rest = scores._replace(values=scores.values[known:], start=scores.start + known)
+        if len(rest.values) or not known: yield rest
+        name = scores.name
+        end = max(end, rest.start + len(rest.values))
+
 def _with_scores(tracks):
-    "Pass tracks on under their short names; raise at the end if there is no score in any"
+    "Pass scores on; raise at the end if there is none in any"
     without = _Named()
     n = 0
-    for n, (name, track) in enumerate(tracks, 1):
-        if np.isnan(track).all(): without.add(name)
-        yield key_of(name), track
+    for n, scores in enumerate(tracks, 1):
+        if np.isnan(scores.values).all(): without.add(scores.label)
+        yield scores
     if without.n == n: raise ValueError("tracks hold no score: there is no window to write about")
     _warn_without("score", without, n)
 
 def write_tracks(
     path, # file to write: `.bedgraph`, `.tsv`, `.npz` or `.bw` (bigWig); "-" for bedGraph on standard output
-    tracks, # iterator of (name, values), as from `attribute_records`
+    # iterator of (name, values), as from `attribute_records`, or of (region, values) in the order of
+    # `check_regions`
+    tracks,
     then:Callable=None, # called when all is written; an error in it leaves no file
 )->None:
     """Write tracks; names end at the first space
@@ -678,7 +821,8 @@ def write_tracks(
     Raises `ValueError` for another ending, an extra that is missing, a name that is missing or comes twice,
     or no score at all, and then leaves no file."""
     found = check_format(path, TRACK_FORMATS)
-    _write(path, found, _with_scores(check_names(tracks, found)), then)
+    scores = _placed_scores(check_names(tracks, found))
+    _write(path, found, _with_scores(scores if found.apart else _once(scores)), then)
 
 # %% ../nbs/15_tracks.ipynb #1313e01b
 def _with_rows(tables, found):
@@ -686,8 +830,8 @@ def _with_rows(tables, found):
     rows = 0
     for table in tables:
         rows += len(table)
-        names = table["record"].unique() if "record" in table else []
-        for _ in check_names(((name, None) for name in names), found): pass
+        for column in {"record", "region"} & set(table.columns):
+            for _ in check_names(((name, None) for name in table[column].unique()), found): pass
         yield table
     if not rows: raise ValueError("tables hold no row: there is no window to write about")
 
