@@ -639,18 +639,26 @@ def saturation_mutagenesis(
     output:str="probability", # what is measured: "probability", "logit" or "log_odds"
     # edited sequences run at once; None takes about 200,000 letters' worth; the result does not depend on it
     batch_size:int=None,
-)->torch.Tensor: # (N, 4, L) output with that letter there minus output before; 0 where it stands already
+    start:int=0, # first position that is edited, from 0
+    end:int=None, # the first one behind them that is not; None for the end of the sequence
+    # (N, 4, end - start) output with that letter there minus output before; 0 where it stands already
+)->torch.Tensor:
     "Effect of every single edit; raises `TypeError` or `ValueError` for bad arguments or a bad model"
+    check_guest(model, X)
+    end = X.shape[2] if end is None else check_whole("end", end, most=X.shape[2])
+    check_whole("start", start, 0, most=end - 1)
     before = explained_output(model, X, target, output, batch_size)
     batch_size = default_batch(batch_size, X)
     at_once = pieces_at_once(model, X, batch_size)
     X = to_model(model, X.detach())
     f = _Explained(model, check_target(target, len(X), X.device), output, X, X, X.dtype)
-    row, letter, position = (X != 1).nonzero().T
+    part = X[:, :, start:end]
+    row, letter, position = (part != 1).nonzero().T
     def after(i):
-        with torch.no_grad(): return f.value(edited(X[row[i]], position[i], letter[i]), row[i])[0]
+        changed = edited(X[row[i]], start + position[i], letter[i])
+        with torch.no_grad(): return f.value(changed, row[i])[0]
     with evaluating(model):
         found = in_pieces(after, len(row), batch_size, at_once, "mutating", X.device)
-    effect = torch.zeros_like(X, dtype=torch.float32 if X.dtype in HALF else X.dtype)
+    effect = torch.zeros_like(part, dtype=torch.float32 if X.dtype in HALF else X.dtype)
     effect[row, letter, position] = (torch.cat(found) - before[row]).to(effect.dtype)
     return effect

@@ -23,13 +23,14 @@ from torch import nn
 # %% ../nbs/04_model.ipynb #1aa6ca9e
 from .core import check_labels, check_whole, replacing, shown
 from .encoding import check_one_hot, enough_memory
-from .running import (adapt, channels_last, evaluating, log_probabilities, output_head, predict, to_model,
-                          torch_generator, two_classes)
+from .running import (adapt, both_strands, channels_last, evaluating, log_probabilities, one_label,
+                          one_number, output_head, predict, to_model, torch_generator, two_classes)
 from .sequences import MOST_LETTERS, existing
 
 # %% ../nbs/04_model.ipynb #ce97f2ea
-_all_ = ["predict", "adapt", "channels_last", "output_head", "two_classes", "log_probabilities",
-         "torch_generator"]     # names of `running` that are names of this room, too
+# names of `running` that are names of this room, too
+_all_ = ["predict", "adapt", "channels_last", "output_head", "two_classes", "log_probabilities", "one_label",
+         "one_number", "both_strands", "torch_generator"]
 
 # %% ../nbs/04_model.ipynb #7f1dcf08
 class _LSTM(nn.LSTM):
