@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['OUTPUTS', 'BASELINES', 'CAPTUM_METHODS', 'TOLERANT_METHODS', 'METHODS', 'FEW_UNITS', 'MOST_AT_ONCE',
            'LETTERS_IN_WORK', 'VALUE_UNITS', 'GRADIENT_UNITS', 'IN_HALF', 'dinucleotide_shuffle', 'make_baseline',
-           'Attribution', 'integrated_gradients', 'deep_lift', 'explained_output', 'saturation_mutagenesis']
+           'Attribution', 'integrated_gradients', 'deep_lift', 'hypothetical_contributions', 'explained_output',
+           'saturation_mutagenesis']
 
 # %% ../nbs/08_attribution.ipynb #aa8a59bf
 import warnings
@@ -613,6 +614,19 @@ def deep_lift(
     Raises `TypeError` or `ValueError` for what is bad, such as a model whose operations have no secants."""
     return integrated_gradients(model, X, target, baseline, output, "deep_lift", batch_size=batch_size,
                                 seed=seed, n_baselines=n_baselines, corrected=corrected)
+
+# %% ../nbs/08_attribution.ipynb #e9a7eca5
+def hypothetical_contributions(
+    found:Attribution, # what `integrated_gradients` or `deep_lift` found
+    X:torch.Tensor, # (N, 4, L) the sequences
+)->torch.Tensor: # (N, 4, L): times `X`, and summed over the letters, they are the scores of the positions
+    "What each of the four letters would score, as motif finders take it (Shrikumar et al. 2018)"
+    if X.shape != found.scores.shape:
+        raise ValueError(f"X must have the shape of the scores, {tuple(found.scores.shape)}, "
+                         f"but has {tuple(X.shape)}")
+    gradient = found.hypothetical
+    under_baseline = (X.to(gradient) * gradient - found.scores).sum(1, keepdim=True)
+    return gradient - under_baseline
 
 # %% ../nbs/08_attribution.ipynb #76fbed78
 def explained_output(

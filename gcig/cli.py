@@ -8,10 +8,10 @@ __all__ = ['app', 'Version', 'PLOTS', 'TutorialFolder', 'TutorialSeed', 'Tutoria
            'PoolSize', 'Lstm', 'Dense', 'Offsets', 'Balance', 'Epochs', 'BatchSize', 'StepsPerEpoch', 'LearningRate',
            'Shuffle', 'Patience', 'Keep', 'TrainSeed', 'NetworkFile', 'Resume', 'TrainForce', 'HistoryFile',
            'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'Ambiguous', 'Tail', 'Short', 'Regions', 'Target',
-           'Baseline', 'Seed', 'MOST_PANELS', 'PredictFile', 'PredictLabels', 'PredictPlot', 'TrackFile', 'Output',
-           'NBaselines', 'Method', 'Rtol', 'Atol', 'NSteps', 'TrackPlot', 'EditsFile', 'Direction', 'Rule',
-           'Candidates', 'Iterations', 'StopAt', 'OnlyImproving', 'NoReturn', 'Protected', 'StatesFile', 'EditsPlot',
-           'main']
+           'Baseline', 'Seed', 'MOST_PANELS', 'PredictFile', 'PredictLabels', 'PredictPlot', 'TrackFile', 'TrackFormat',
+           'TrackStep', 'Output', 'NBaselines', 'Method', 'Rtol', 'Atol', 'NSteps', 'TrackPlot', 'EditsFile',
+           'Direction', 'Rule', 'Candidates', 'Iterations', 'StopAt', 'OnlyImproving', 'NoReturn', 'Protected',
+           'StatesFile', 'EditsPlot', 'main']
 
 # %% ../nbs/17_cli.ipynb #edaf4a7b
 import os
@@ -681,9 +681,18 @@ def _predict_files(
     _done(out, records)
 
 # %% ../nbs/17_cli.ipynb #e578908d
+def _onehot_beside(out):
+    "What may be written beside a track"
+    return [out.with_name(f"{out.stem}.onehot.npz")] if out.suffix.lower() == ".npz" else []
+
 TrackFile = Annotated[Path, typer.Option(
     "--out", "-o", help="Track to write: .bedgraph, .bw, .tsv or .npz; - for bedGraph on standard output."),
-    _Writes(stream=True)]
+    _Writes(stream=True, beside=_onehot_beside)]
+TrackFormat = Annotated[str, typer.Option(
+    "--format", help="track, by the end of --out; or modisco, for TF-MoDISco: what each letter of each window "
+                     "would score, in an .npz file, and one-hot codes in one beside it, .onehot.npz.")]
+TrackStep = Annotated[int, typer.Option(
+    help="Letters from one window's start to the next; 25, or for modisco a whole window.")]
 Output = Annotated[str, typer.Option(help="What is explained: probability, logit or log_odds.")]
 NBaselines = Annotated[int, typer.Option(help="Draws of a shuffled baseline to average over.")]
 Method = Annotated[str, typer.Option(
@@ -710,36 +719,62 @@ def _save_scores(path, kept, ylabel):
     _save_tracks(path, [of(*kept_one) for kept_one in kept], ylabel)
 
 # %% ../nbs/17_cli.ipynb #99e85945
+def _write_track(net, records, out, plot, label, settings):
+    "Write the scores along records or regions, and draw the first of them"
+    from gcig.tracks import attribute_records, write_tracks
+    tracks = attribute_records(net, records, **settings)
+    kept = []
+    if plot: tracks = _keep_tracks(tracks, kept)
+    def draw(): _save_scores(plot, kept, label)
+    write_tracks(str(out), tracks, then=draw if plot else None)
+
+def _attributed_places(regions, sequences, found, cut):
+    "Regions of a track in their order, or None for whole records; raises what is wrong with any"
+    from gcig.tracks import check_records, check_regions
+    places = _regions(regions, sequences)
+    if places and found: places = check_regions(places, found)
+    around = cut["maxlen"] if found else None       # for TF-MoDISco, each window stands for itself
+    check_records(sequences, *[found] if found else [], regions=places, around=around, **cut)
+    return places
+
+def _attribute_format(name, out, plot):
+    "How tracks are written, or None for TF-MoDISco"
+    from gcig.core import check_one_of
+    from gcig.tracks import TRACK_FORMATS, check_format, check_modisco
+    check_one_of("--format", name, ("track", "modisco"))
+    if name == "track": return check_format(str(out), TRACK_FORMATS, "--out")
+    check_modisco(str(out), "--out")
+    if plot: raise ValueError("--plot draws tracks, which --format modisco does not make")
+
+# %% ../nbs/17_cli.ipynb #c9b1a5a4
 #| code-fold: true
 @_command("attribute")
 def _attribute_files(
     model:Model, sequences:Sequences, out:TrackFile,
-    target:Target="0", regions:Regions=None, step:Step=25, ambiguous:Ambiguous="zero",
+    target:Target="0", regions:Regions=None, step:TrackStep=None, ambiguous:Ambiguous="zero",
     tail:Tail="flush", short:Short="skip",
     baseline:Baseline="zeros", output:Output="probability", n_baselines:NBaselines=1,
     method:Method="adaptive", rtol:Rtol=1e-3, atol:Atol=1e-3, n_steps:NSteps=50,
-    seed:Seed=0, plot:TrackPlot=None,
+    seed:Seed=0, format:TrackFormat="track", plot:TrackPlot=None,
 ):
     "Attribute every record by Integrated Gradients, overlapping windows averaged."
     from gcig.model import load_model
-    from gcig.tracks import TRACK_FORMATS, attribute_records, check_format, check_records, check_regions
-    from gcig.tracks import write_tracks
-    found = check_format(str(out), TRACK_FORMATS, "--out")
+    from gcig.tracks import attribute_windows, write_modisco
+    found = _attribute_format(format, out, plot)
     net = load_model(model)
+    usual = 25 if found else net.config["maxlen"]       # of a window of 50, so that two cover a letter
+    step = usual if step is None else step
     cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
-    places = _regions(regions, sequences)
-    if places: places = check_regions(places, found)
-    check_records(sequences, found, regions=places, around=cut["maxlen"], **cut)
+    places = _attributed_places(regions, sequences, found, cut)
     number = _target(net, target)
     start = _baseline(baseline, sequences, places)
-    records = _Records(sequences, places, around=cut["maxlen"])
+    records = _Records(sequences, places, around=cut["maxlen"] if found else None)
     what = dict(target=number, output=output, baseline=start, n_baselines=n_baselines, seed=seed)
     how = dict(method=method, rtol=rtol, atol=atol, n_steps=n_steps)
-    tracks = attribute_records(net, records, **what, **how, **cut)
-    kept = []
-    if plot: tracks = _keep_tracks(tracks, kept)
-    def draw(): _save_scores(plot, kept, f"score for {_class_name(net.labels, number)}")
-    write_tracks(str(out), tracks, then=draw if plot else None)
+    settings = what | how | cut
+    label = f"score for {_class_name(net.labels, number)}"
+    if found: _write_track(net, records, out, plot, label, settings)
+    else: write_modisco(out, attribute_windows(net, records, **settings))
     _done(out, records)
 
 # %% ../nbs/17_cli.ipynb #a8f49a9d

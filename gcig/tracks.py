@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TAILS', 'SHORT', 'LETTERS_IN_BATCH', 'LETTERS_EDITED', 'TRACK_FORMATS', 'TABLE_FORMATS', 'FASTA', 'Place',
            'window_batches', 'predict_records', 'attribute_records', 'key_of', 'needs_clear', 'mutate_records',
-           'Format', 'check_format', 'check_names', 'check_regions', 'check_records', 'as_cell', 'from_cell',
-           'write_tracks', 'write_table']
+           'Windows', 'attribute_windows', 'onehot_file', 'check_modisco', 'write_modisco', 'Format', 'check_format',
+           'check_names', 'check_regions', 'check_records', 'as_cell', 'from_cell', 'write_tracks', 'write_table']
 
 # %% ../nbs/15_tracks.ipynb #5f14e536
 import csv
@@ -38,7 +38,7 @@ from .core import check_labels, check_one_of, check_regular, check_whole, progre
 from .sequences import Part, Region, read_sequences, region_parts, starts_in, write_fasta
 from .encoding import CODE_TABLES, check_policy, is_clear, letter_codes, reverse_complement, stretches
 from .running import check_model, predict
-from .attribution import integrated_gradients
+from .attribution import hypothetical_contributions, integrated_gradients
 from .mutation import mutate
 
 # %% ../nbs/15_tracks.ipynb #88049865
@@ -469,6 +469,69 @@ def mutate_records(
         trajectory = mutate(model, X, target, direction, **mutation)
         return _edit_table(where, trajectory), _states(where, trajectory)
     return (edited(places, X) for places, X in _with_windows(batches))
+
+# %% ../nbs/15_tracks.ipynb #475bc564
+class Windows(NamedTuple):
+    "A batch of windows and what they score"
+    where:pd.DataFrame # record, start, end; region and strand of parts
+    X:torch.Tensor # (n, 4, maxlen) one-hot
+    contributions:torch.Tensor # (n, 4, maxlen) hypothetical contributions of the four letters
+
+def attribute_windows(
+    model:nn.Module, # any model from (N, 4, L) to logits (N, C)
+    records, # iterator of (name, sequence), or of `Part`
+    target:int=0, # class number
+    maxlen:int=50, # letters in a window
+    step:int=None, # letters from one start to the next; None for a whole window
+    ambiguous:str="zero", # "zero", "uniform", "error" or "skip"
+    batch:int=None, # windows attributed together; None takes as many as hold 409,600 letters
+    tail:str="flush", # "flush" adds windows that end with the record; "none" has those of the grid alone
+    short:str="skip", # records shorter than a window: "skip" them with a warning, or "error"
+    **attribution, # further arguments of `integrated_gradients`
+)->Iterator: # of `Windows`
+    "Attribute all windows, each by itself, for all four letters"
+    check_model(model)
+    _check_stream(attribution)
+    step = maxlen if step is None else step
+    cut = dict(maxlen=maxlen, step=step, ambiguous=ambiguous, tail=tail, short=short)
+    batches = _watched(window_batches(records, batch=batch, **cut), step, "attributing")
+    def scored(places, X):
+        found = integrated_gradients(model, X, target, **attribution)
+        contributions = hypothetical_contributions(found, X.to(found.scores.device))
+        return Windows(_where(places, maxlen), X, contributions)
+    return (scored(places, X) for places, X in _with_windows(batches))
+
+# %% ../nbs/15_tracks.ipynb #a0c71b13
+def onehot_file(
+    path, # file of the contributions
+)->Path: # `x.onehot.npz` for `x.npz`
+    "Where the one-hot code of the windows is written"
+    path = Path(path)
+    return path.with_name(f"{path.stem}.onehot.npz")
+
+def check_modisco(
+    path, # file of the contributions
+    name:str="path", # what to call it in an error
+)->None:
+    "Raise `ValueError` if `path` is no name for an .npz file"
+    if not str(path).lower().endswith(".npz"):
+        raise ValueError(f"{name} must end in .npz, as TF-MoDISco reads it, but is {Path(path).name}")
+    check_regular(path, name)
+
+def write_modisco(
+    path, # file for the contributions, ending in .npz; the one-hot code goes into `onehot_file(path)`
+    windows, # iterator of `Windows`, as from `attribute_windows`; all are held in memory, as by modisco
+)->None:
+    "Write windows for TF-MoDISco; raises `ValueError` for another ending, or if there is no window"
+    check_modisco(path)
+    batches = list(windows)
+    if not batches: raise ValueError("windows hold none: there is no window to write about")
+    def all_of(name): return np.concatenate([_as_numpy(getattr(b, name)) for b in batches]).astype(np.float32)
+    places = pd.concat([batch.where for batch in batches])
+    columns = {name: np.array(places[name].tolist()) for name in places}
+    with replacing(onehot_file(path)) as code, replacing(path) as scores:
+        with open(code, "wb") as out: np.savez_compressed(out, arr_0=all_of("X"), **columns)
+        with open(scores, "wb") as out: np.savez_compressed(out, arr_0=all_of("contributions"))
 
 # %% ../nbs/15_tracks.ipynb #c6de2b1d
 _CONTROL = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f]")       # all but the tab, which a cell may hold
