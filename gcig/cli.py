@@ -689,8 +689,8 @@ TrackFile = Annotated[Path, typer.Option(
     "--out", "-o", help="Track to write: .bedgraph, .bw, .tsv or .npz; - for bedGraph on standard output."),
     _Writes(stream=True, beside=_onehot_beside)]
 TrackFormat = Annotated[str, typer.Option(
-    "--format", help="track, by the end of --out; or modisco, for TF-MoDISco: what each letter of each window "
-                     "would score, in an .npz file, and one-hot codes in one beside it, .onehot.npz.")]
+    "--format", help="track, by the end of --out; or modisco, for TF-MoDISco: what each letter of a window "
+                     "would score, as .npz, and its one-hot code in another, .onehot.npz.")]
 TrackStep = Annotated[int, typer.Option(
     help="Letters from one window's start to the next; 25, or for modisco a whole window.")]
 Output = Annotated[str, typer.Option(help="What is explained: probability, logit or log_odds.")]

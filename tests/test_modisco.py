@@ -11,7 +11,7 @@ from gcig.tracks import attribute_windows, onehot_file, write_modisco
 
 pytest.importorskip("modiscolite")
 MOTIFS = ("TGACTCAGC", "CACGTGACC")
-LENGTH = 120
+LENGTH = 300
 
 
 class Finds(nn.Module):
@@ -25,7 +25,7 @@ class Finds(nn.Module):
             self.filters.bias.fill_(2 - width)
 
     def forward(self, X):
-        steepness = 2       # smooth, so that every letter has some score: the noise that modisco compares with
+        steepness = 2       # smooth, so that every letter has some score: the noise that modisco knows
         return nn.functional.softplus(steepness * self.filters(X)).sum((1, 2))
 
 
@@ -35,7 +35,7 @@ def planted(n):
     for i in range(n):
         text = random_sequence(LENGTH, seed=(1, i))
         for half, motif in enumerate(MOTIFS):
-            start = half * LENGTH // 2 + int(rng.integers(15, 35))
+            start = half * LENGTH // 2 + int(rng.integers(40, 100))
             text = text[:start] + motif + text[start + len(motif):]
         yield f"record{i}", text
 
@@ -48,11 +48,11 @@ def test_planted_motifs_are_found(tmp_path):
     from modiscolite.tfmodisco import TFMoDISco
     path = tmp_path / "scores.npz"
     how = dict(target=1, maxlen=LENGTH, output="log_odds", baseline="uniform", method="trapezoid", n_steps=20)
-    write_modisco(path, attribute_windows(two_classes(Finds()), planted(200), **how))
+    write_modisco(path, attribute_windows(two_classes(Finds()), planted(150), **how))
     with np.load(path) as scores, np.load(onehot_file(path)) as code:
         contributions = scores["arr_0"]
         X = code["arr_0"]
-    assert X.shape == contributions.shape == (200, 4, LENGTH) and (X.sum(1) == 1).all()
+    assert X.shape == contributions.shape == (150, 4, LENGTH) and (X.sum(1) == 1).all()
     np.random.seed(0)       # modisco draws from numpy's global generator
     found, _ = TFMoDISco(one_hot=X.transpose(0, 2, 1), hypothetical_contribs=contributions.transpose(0, 2, 1),
                          max_seqlets_per_metacluster=1000, n_leiden_runs=2)
