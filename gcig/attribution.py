@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['OUTPUTS', 'BASELINES', 'CAPTUM_METHODS', 'TOLERANT_METHODS', 'METHODS', 'FEW_UNITS', 'MOST_AT_ONCE',
            'LETTERS_IN_WORK', 'VALUE_UNITS', 'GRADIENT_UNITS', 'IN_HALF', 'dinucleotide_shuffle', 'make_baseline',
-           'Attribution', 'integrated_gradients', 'deep_lift', 'explained_output', 'saturation_mutagenesis']
+           'Attribution', 'integrated_gradients', 'deep_lift', 'hypothetical_contributions', 'explained_output',
+           'saturation_mutagenesis']
 
 # %% ../nbs/08_attribution.ipynb #aa8a59bf
 import warnings
@@ -150,11 +151,28 @@ def dinucleotide_shuffle(
 BASELINES = ("zeros", "uniform", "background", "shuffle", "dinucleotide_shuffle")
 _DRAWN = ("shuffle", "dinucleotide_shuffle")
 
+def _is_letter(X):
+    "Where columns of `X` (N, 4, L) are not all zero, (N, 1, L)"
+    return (X != 0).any(1, keepdim=True)
+
+def _pieces_to_mix(there):
+    "The positions of each stretch of a sequence whose columns are `there` (L,)"
+    positions = there.nonzero().flatten()
+    is_gap = positions.diff() > 1
+    return positions.tensor_split((is_gap.nonzero().flatten() + 1).tolist())
+
 def _shuffled_columns(x, kind, rng):
-    "One sequence (4, L) with its columns in a random order"
-    if kind == "shuffle": return x[:, torch.from_numpy(rng.permutation(x.shape[1]))]
+    "One sequence (4, L) with its letters in a random order; columns that are zero stay where they are"
+    there = _is_letter(x[None])[0, 0]
+    mixed = x.clone()
+    if kind == "shuffle":
+        letters = x[:, there]
+        mixed[:, there] = letters[:, torch.from_numpy(rng.permutation(letters.shape[1]))]
+        return mixed
     columns, letters = torch.unique(x, dim=1, return_inverse=True)
-    return columns[:, dinucleotide_shuffle(letters.tolist(), rng)]
+    for at in _pieces_to_mix(there):
+        mixed[:, at] = columns[:, dinucleotide_shuffle(letters[at].tolist(), rng)]
+    return mixed
 
 def _frequencies(X):
     "(4,) shares of the letters in `X`, of which none may be there"
@@ -165,11 +183,13 @@ def make_baseline(
     X:torch.Tensor, # (N, 4, L) sequences
     seed=None, # int for the kinds that are drawn; None draws fresh ones
 )->torch.Tensor: # (N, 4, L) a baseline for each sequence
-    "The baseline that `integrated_gradients` takes by this name; raises `ValueError` for an unknown one"
+    """The baseline that `integrated_gradients` takes by this name, zero where a column of `X` is all zero
+
+    Raises `ValueError` for an unknown name."""
     check_one_of("baseline", kind, BASELINES, "a tensor or ")
     if kind == "zeros": return torch.zeros_like(X)
-    if kind == "uniform": return torch.full_like(X, .25)
-    if kind == "background": return _frequencies(X)[:, None].expand_as(X)
+    if kind == "uniform": return torch.full_like(X, .25) * _is_letter(X)
+    if kind == "background": return _frequencies(X)[:, None] * _is_letter(X)
     rng = np.random.default_rng(seed)
     return torch.stack([_shuffled_columns(x, kind, rng) for x in X.cpu()]).to(X)
 
@@ -180,13 +200,15 @@ def _check_baseline(baseline, X, seed):
     if not isinstance(baseline, torch.Tensor):
         raise TypeError(f"baseline must be a tensor or a name, but is a {type(baseline).__name__}")
     length = X.shape[2]
-    b = baseline[:, None].expand(-1, length) if baseline.shape == (4,) else baseline
+    is_frequencies = baseline.shape == (4,)
+    b = baseline[:, None].expand(-1, length) if is_frequencies else baseline
     b = b[None] if b.ndim == 2 else b
     if b.shape[1:] != X.shape[1:] or len(b) not in (1, len(X)):
         shapes = f"{tuple(X.shape)}, (1, 4, {length}), (4, {length}) or (4,)"
         raise ValueError(f"baseline must have shape {shapes}, but has {tuple(baseline.shape)}")
     check_one_hot(b, "baseline")
-    return b.to(X).expand_as(X)
+    whole = b.to(X).expand_as(X)
+    return whole * _is_letter(X) if is_frequencies else whole
 
 # %% ../nbs/08_attribution.ipynb #12008985
 CAPTUM_METHODS = ("riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid", "gausslegendre")
@@ -593,6 +615,19 @@ def deep_lift(
     return integrated_gradients(model, X, target, baseline, output, "deep_lift", batch_size=batch_size,
                                 seed=seed, n_baselines=n_baselines, corrected=corrected)
 
+# %% ../nbs/08_attribution.ipynb #e9a7eca5
+def hypothetical_contributions(
+    found:Attribution, # what `integrated_gradients` or `deep_lift` found
+    X:torch.Tensor, # (N, 4, L) the sequences
+)->torch.Tensor: # (N, 4, L): times `X`, and summed over the letters, they are the scores of the positions
+    "What each of the four letters would score, as motif finders take it (Shrikumar et al. 2018)"
+    if X.shape != found.scores.shape:
+        raise ValueError(f"X must have the shape of the scores, {tuple(found.scores.shape)}, "
+                         f"but has {tuple(X.shape)}")
+    gradient = found.hypothetical
+    under_baseline = (X.to(gradient) * gradient - found.scores).sum(1, keepdim=True)
+    return gradient - under_baseline
+
 # %% ../nbs/08_attribution.ipynb #76fbed78
 def explained_output(
     model:nn.Module, # any model from (N, 4, L) to logits (N, C)
@@ -618,18 +653,26 @@ def saturation_mutagenesis(
     output:str="probability", # what is measured: "probability", "logit" or "log_odds"
     # edited sequences run at once; None takes about 200,000 letters' worth; the result does not depend on it
     batch_size:int=None,
-)->torch.Tensor: # (N, 4, L) output with that letter there minus output before; 0 where it stands already
+    start:int=0, # first position that is edited, from 0
+    end:int=None, # the first one behind them that is not; None for the end of the sequence
+    # (N, 4, end - start) output with that letter there minus output before; 0 where it stands already
+)->torch.Tensor:
     "Effect of every single edit; raises `TypeError` or `ValueError` for bad arguments or a bad model"
+    check_guest(model, X)
+    end = X.shape[2] if end is None else check_whole("end", end, most=X.shape[2])
+    check_whole("start", start, 0, most=end - 1)
     before = explained_output(model, X, target, output, batch_size)
     batch_size = default_batch(batch_size, X)
     at_once = pieces_at_once(model, X, batch_size)
     X = to_model(model, X.detach())
     f = _Explained(model, check_target(target, len(X), X.device), output, X, X, X.dtype)
-    row, letter, position = (X != 1).nonzero().T
+    part = X[:, :, start:end]
+    row, letter, position = (part != 1).nonzero().T
     def after(i):
-        with torch.no_grad(): return f.value(edited(X[row[i]], position[i], letter[i]), row[i])[0]
+        changed = edited(X[row[i]], start + position[i], letter[i])
+        with torch.no_grad(): return f.value(changed, row[i])[0]
     with evaluating(model):
         found = in_pieces(after, len(row), batch_size, at_once, "mutating", X.device)
-    effect = torch.zeros_like(X, dtype=torch.float32 if X.dtype in HALF else X.dtype)
+    effect = torch.zeros_like(part, dtype=torch.float32 if X.dtype in HALF else X.dtype)
     effect[row, letter, position] = (torch.cat(found) - before[row]).to(effect.dtype)
     return effect

@@ -7,10 +7,11 @@ __all__ = ['app', 'Version', 'PLOTS', 'TutorialFolder', 'TutorialSeed', 'Tutoria
            'ValidFiles', 'ValidShare', 'TrainLabels', 'Maxlen', 'Step', 'TrainAmbiguous', 'Filters', 'KernelSize',
            'PoolSize', 'Lstm', 'Dense', 'Offsets', 'Balance', 'Epochs', 'BatchSize', 'StepsPerEpoch', 'LearningRate',
            'Shuffle', 'Patience', 'Keep', 'TrainSeed', 'NetworkFile', 'Resume', 'TrainForce', 'HistoryFile',
-           'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'Ambiguous', 'Target', 'Baseline', 'Seed', 'MOST_PANELS',
-           'PredictFile', 'PredictLabels', 'PredictPlot', 'TrackFile', 'Output', 'NBaselines', 'Method', 'Rtol', 'Atol',
-           'NSteps', 'TrackPlot', 'EditsFile', 'Direction', 'Rule', 'Candidates', 'Iterations', 'StopAt',
-           'OnlyImproving', 'NoReturn', 'Protected', 'StatesFile', 'EditsPlot', 'main']
+           'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'Ambiguous', 'Tail', 'Short', 'Regions', 'Target',
+           'Baseline', 'Seed', 'MOST_PANELS', 'PredictFile', 'PredictLabels', 'PredictPlot', 'TrackFile', 'TrackFormat',
+           'TrackStep', 'Output', 'NBaselines', 'Method', 'Rtol', 'Atol', 'NSteps', 'TrackPlot', 'EditsFile',
+           'Direction', 'Rule', 'Candidates', 'Iterations', 'StopAt', 'OnlyImproving', 'NoReturn', 'Protected',
+           'StatesFile', 'EditsPlot', 'main']
 
 # %% ../nbs/17_cli.ipynb #edaf4a7b
 import os
@@ -346,18 +347,19 @@ def _target(net, text):
     raise ValueError(f"--target must be {names}a number from 0 to {classes - 1}, but is {text!r}")
 
 # %% ../nbs/17_cli.ipynb #4f2def6e
-def _baseline(text, sequences):
+def _baseline(text, sequences, regions=None):
     "The baseline that `text` names or gives as four frequencies"
-    if text == "background": return _background(sequences)
+    if text == "background": return _background(sequences, regions)
     return _frequencies(text) if "," in text else text
 
-def _background(sequences):
-    "Letter frequencies of a file, which is read from its start to its end"
+def _background(sequences, regions=None):
+    "Letter frequencies of a file, which is read from its start to its end, or of its regions"
     if str(sequences) == "-" or sequences.exists() and not sequences.is_file():
         raise ValueError("--baseline background must count the letters first, "
                          "which standard input or a pipe does not allow; give four frequencies")
     from gcig.encoding import letter_frequencies
-    from gcig.sequences import read_sequences
+    from gcig.sequences import read_sequences, region_parts
+    if regions: return letter_frequencies(part.sequence for part in region_parts(sequences, regions))
     return letter_frequencies(sequence for _, sequence in read_sequences(sequences))
 
 def _frequencies(text):
@@ -373,23 +375,25 @@ def _frequencies(text):
 
 # %% ../nbs/17_cli.ipynb #308286de
 class _Records:
-    "The records of a file as they go by, counted and timed"
-    def __init__(self, path):
-        from gcig.sequences import read_sequences
-        self.records = read_sequences(str(path))
+    "The records of a file, or regions of them, as they go by, counted and timed"
+    def __init__(self, path, regions=None, around=None):
+        from gcig.sequences import read_sequences, region_parts
+        self.records = region_parts(path, regions, around) if regions else read_sequences(str(path))
+        self.what = "region" if regions else "record"
         self.n = 0
         self.letters = 0
         self.start = perf_counter()
 
     def __iter__(self):
-        for name, sequence in self.records:
+        for record in self.records:
+            _, sequence, *_ = record        # of a region, more follows
             self.n += 1
             self.letters += len(sequence)
-            yield name, sequence
+            yield record
 
     def __str__(self):
         speed = self.letters / (perf_counter() - self.start)
-        count = "1 record" if self.n == 1 else f"{self.n:,} records"
+        count = f"{self.n:,} {self.what}{'' if self.n == 1 else 's'}"
         return f"{count}, {self.letters:,} letters, {speed:,.0f} letters a second"
 
 def _done(out, records):
@@ -590,15 +594,29 @@ Sequences = Annotated[Path, typer.Argument(
     _Reads(stream=True)]
 Ambiguous = Annotated[str, typer.Option(
     help="Letters other than A, C, G, T, U: zero, uniform, error, or skip the window.")]
+Tail = Annotated[str, typer.Option(
+    help="Letters behind the last step: flush, one more window that ends with the record, or none.")]
+Short = Annotated[str, typer.Option(
+    help="Records shorter than a window: skip, which leaves them out and says so, or error.")]
+Regions = Annotated[Path, typer.Option(
+    help="BED file of the places to work on, plain or .gz; the FASTA file is read there only, by its index."),
+    _Reads()]
 Target = Annotated[str, typer.Option(help="Class to explain: its name, or its number from 0.")]
 Baseline = Annotated[str, typer.Option(
     help="Where paths start: zeros, uniform, background (the letter frequencies of the file), "
          "shuffle, dinucleotide_shuffle, or four frequencies of A, C, G, T with commas between.")]
 Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
 
-def _own_windows(net, records, step, ambiguous):
-    "Arguments of `gcig.tracks` for the network `net`"
-    return dict(records=records, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
+def _own_windows(net, **cut):
+    "How `gcig.tracks` is to cut windows for the network `net`"
+    return dict(maxlen=net.config["maxlen"], **cut)
+
+def _regions(path, sequences):
+    "The regions of a BED file, or None without one"
+    if path is None: return None
+    if str(sequences) == "-": raise ValueError("--regions needs a file that can be read at any place, not -")
+    from gcig.sequences import read_regions
+    return read_regions(path)
 
 # %% ../nbs/17_cli.ipynb #7171b249
 MOST_PANELS = 8
@@ -610,20 +628,21 @@ def _keep_first(tables, kept):
     for table in tables:
         rows = table if last is None else pd.concat([last, table])
         begins = (rows.record != rows.record.shift()) | (rows.start <= rows.start.shift())
+        if "region" in rows: begins = rows.region != rows.region.shift()
         numbers = (number - 1 + begins.cumsum()).tail(len(table))
         for n in numbers.unique():
             if n <= MOST_PANELS: kept.setdefault(n, []).append(table[numbers == n])
         last, number = table.tail(1), numbers.iloc[-1]
         yield table
 
-def _save_predictions(path, kept, ylabel):
-    "Plot the first class's probability in the middle of each window"
+def _save_predictions(path, kept, column, ylabel):
+    "Plot a class's probability, which is in `column`, in the middle of each window"
     import pandas as pd
     tracks = []
     for parts in kept.values():
         table = pd.concat(parts)
-        _, _, _, first_class, *_ = table.columns        # after record, start and end
-        tracks.append((table.record.iloc[0], (table.start + table.end) / 2, table[first_class]))
+        title = table["region" if "region" in table else "record"].iloc[0]
+        tracks.append((title, (table.start + table.end) / 2, table[column]))
     _save_tracks(path, tracks, ylabel)
 
 # %% ../nbs/17_cli.ipynb #df550e56
@@ -639,7 +658,8 @@ PredictPlot = Annotated[Path, typer.Option(
 @_command("predict")
 def _predict_files(
     model:Model, sequences:Sequences, out:PredictFile,
-    step:Step=50, ambiguous:Ambiguous="zero", labels:PredictLabels=None, plot:PredictPlot=None,
+    regions:Regions=None, step:Step=50, ambiguous:Ambiguous="zero", tail:Tail="flush", short:Short="skip",
+    labels:PredictLabels=None, plot:PredictPlot=None,
 ):
     "Predict every window of every record."
     from gcig.core import check_labels
@@ -647,21 +667,32 @@ def _predict_files(
     from gcig.tracks import TABLE_FORMATS, check_format, check_records, predict_records, write_table
     found = check_format(str(out), TABLE_FORMATS, "--out")
     net = load_model(model)
-    check_records(sequences, found, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
+    cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
+    places = _regions(regions, sequences)
+    check_records(sequences, found, regions=places, **cut)
     names = net.labels
     if labels is not None: names = check_labels(labels.split(","), net.config["dense"][-1])
-    records = _Records(sequences)
-    tables = predict_records(net, labels=names, **_own_windows(net, records, step, ambiguous))
+    records = _Records(sequences, places)
+    tables = predict_records(net, records, names, **cut)
     kept = {}
     if plot: tables = _keep_first(tables, kept)
-    def draw(): _save_predictions(plot, kept, _class_name(names, 0))
+    def draw(): _save_predictions(plot, kept, names[0] if names else "class_0", _class_name(names, 0))
     write_table(str(out), tables, then=draw if plot else None)
     _done(out, records)
 
 # %% ../nbs/17_cli.ipynb #e578908d
+def _onehot_beside(out):
+    "What may be written beside a track"
+    return [out.with_name(f"{out.stem}.onehot.npz")] if out.suffix.lower() == ".npz" else []
+
 TrackFile = Annotated[Path, typer.Option(
     "--out", "-o", help="Track to write: .bedgraph, .bw, .tsv or .npz; - for bedGraph on standard output."),
-    _Writes(stream=True)]
+    _Writes(stream=True, beside=_onehot_beside)]
+TrackFormat = Annotated[str, typer.Option(
+    "--format", help="track, by the end of --out; or modisco, for TF-MoDISco: what each letter of a window "
+                     "would score, as .npz, and its one-hot code in another, .onehot.npz.")]
+TrackStep = Annotated[int, typer.Option(
+    help="Letters from one window's start to the next; 25, or for modisco a whole window.")]
 Output = Annotated[str, typer.Option(help="What is explained: probability, logit or log_odds.")]
 NBaselines = Annotated[int, typer.Option(help="Draws of a shuffled baseline to average over.")]
 Method = Annotated[str, typer.Option(
@@ -681,35 +712,69 @@ def _keep_tracks(tracks, kept):
 
 def _save_scores(path, kept, ylabel):
     "Plot the scores of each position, from 1"
-    tracks = [(name, range(1, len(track) + 1), track) for name, track in kept]
-    _save_tracks(path, tracks, ylabel)
+    def of(whole, track):
+        name = getattr(whole, "label", whole)       # of a region, or the name of a record
+        first = getattr(whole, "start", 0) + 1
+        return name, range(first, first + len(track)), track
+    _save_tracks(path, [of(*kept_one) for kept_one in kept], ylabel)
 
 # %% ../nbs/17_cli.ipynb #99e85945
+def _write_track(net, records, out, plot, label, settings):
+    "Write the scores along records or regions, and draw the first of them"
+    from gcig.tracks import attribute_records, write_tracks
+    tracks = attribute_records(net, records, **settings)
+    kept = []
+    if plot: tracks = _keep_tracks(tracks, kept)
+    def draw(): _save_scores(plot, kept, label)
+    write_tracks(str(out), tracks, then=draw if plot else None)
+
+def _attributed_places(regions, sequences, found, cut):
+    "Regions of a track in their order, or None for whole records; raises what is wrong with any"
+    from gcig.tracks import check_records, check_regions
+    places = _regions(regions, sequences)
+    if places and found: places = check_regions(places, found)
+    around = cut["maxlen"] if found else None       # for TF-MoDISco, each window stands for itself
+    check_records(sequences, *[found] if found else [], regions=places, around=around, **cut)
+    return places
+
+def _attribute_format(name, out, plot):
+    "How tracks are written, or None for TF-MoDISco"
+    from gcig.core import check_one_of
+    from gcig.tracks import TRACK_FORMATS, check_format, check_modisco
+    check_one_of("--format", name, ("track", "modisco"))
+    if name == "track": return check_format(str(out), TRACK_FORMATS, "--out")
+    check_modisco(str(out), "--out")
+    if plot: raise ValueError("--plot draws tracks, which --format modisco does not make")
+
+# %% ../nbs/17_cli.ipynb #c9b1a5a4
 #| code-fold: true
 @_command("attribute")
 def _attribute_files(
     model:Model, sequences:Sequences, out:TrackFile,
-    target:Target="0", step:Step=25, ambiguous:Ambiguous="zero",
+    target:Target="0", regions:Regions=None, step:TrackStep=None, ambiguous:Ambiguous="zero",
+    tail:Tail="flush", short:Short="skip",
     baseline:Baseline="zeros", output:Output="probability", n_baselines:NBaselines=1,
     method:Method="adaptive", rtol:Rtol=1e-3, atol:Atol=1e-3, n_steps:NSteps=50,
-    seed:Seed=0, plot:TrackPlot=None,
+    seed:Seed=0, format:TrackFormat="track", plot:TrackPlot=None,
 ):
     "Attribute every record by Integrated Gradients, overlapping windows averaged."
     from gcig.model import load_model
-    from gcig.tracks import TRACK_FORMATS, attribute_records, check_format, check_records, write_tracks
-    found = check_format(str(out), TRACK_FORMATS, "--out")
+    from gcig.tracks import attribute_windows, write_modisco
+    found = _attribute_format(format, out, plot)
     net = load_model(model)
-    check_records(sequences, found, maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
+    usual = 25 if found else net.config["maxlen"]       # of a window of 50, so that two cover a letter
+    step = usual if step is None else step
+    cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
+    places = _attributed_places(regions, sequences, found, cut)
     number = _target(net, target)
-    start = _baseline(baseline, sequences)
-    records = _Records(sequences)
+    start = _baseline(baseline, sequences, places)
+    records = _Records(sequences, places, around=cut["maxlen"] if found else None)
     what = dict(target=number, output=output, baseline=start, n_baselines=n_baselines, seed=seed)
     how = dict(method=method, rtol=rtol, atol=atol, n_steps=n_steps)
-    tracks = attribute_records(net, **what, **how, **_own_windows(net, records, step, ambiguous))
-    kept = []
-    if plot: tracks = _keep_tracks(tracks, kept)
-    def draw(): _save_scores(plot, kept, f"score for {_class_name(net.labels, number)}")
-    write_tracks(str(out), tracks, then=draw if plot else None)
+    settings = what | how | cut
+    label = f"score for {_class_name(net.labels, number)}"
+    if found: _write_track(net, records, out, plot, label, settings)
+    else: write_modisco(out, attribute_windows(net, records, **settings))
     _done(out, records)
 
 # %% ../nbs/17_cli.ipynb #a8f49a9d
@@ -769,28 +834,30 @@ def _also(found, fasta, plot, iterations, title):
 def _mutate_files(
     model:Model, sequences:Sequences, out:EditsFile,
     target:Target="0", direction:Direction="increase", rule:Rule="hybrid", iterations:Iterations=20,
-    step:Step=50, ambiguous:Ambiguous="zero", no_return:NoReturn=False, protected:Protected="",
+    regions:Regions=None, step:Step=50, ambiguous:Ambiguous="zero", tail:Tail="flush", short:Short="skip",
+    no_return:NoReturn=False, protected:Protected="",
     stop_at:StopAt=None, only_improving:OnlyImproving=False, candidates:Candidates=32,
     baseline:Baseline="zeros", seed:Seed=0, fasta:StatesFile=None, plot:EditsPlot=None,
 ):
     "Edit every window of every record, one letter at a time, where attribution points."
-    places = _numbers("--protected", protected)
+    kept_letters = _numbers("--protected", protected)
     from gcig.model import load_model
     from gcig.tracks import FASTA, TABLE_FORMATS, check_format, check_names, check_records, mutate_records
     from gcig.tracks import needs_clear, write_table
     formats = [check_format(str(out), TABLE_FORMATS, "--out")]
     if fasta: formats.append(FASTA)
     net = load_model(model)
-    cut = dict(maxlen=net.config["maxlen"], step=step, ambiguous=ambiguous)
-    check_records(sequences, *formats, clear=needs_clear(rule, no_return), **cut)
+    cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
+    places = _regions(regions, sequences)
+    check_records(sequences, *formats, regions=places, clear=needs_clear(rule, no_return), **cut)
     number = _target(net, target)
-    start = _baseline(baseline, sequences)
-    records = _Records(sequences)
+    start = _baseline(baseline, sequences, places)
+    records = _Records(sequences, places)
     aim = dict(target=number, direction=direction, stop_at=stop_at, only_improving=only_improving)
     choice = dict(rule=rule, n_candidates=candidates, baseline=start, seed=seed)
-    limits = dict(n_iterations=iterations, no_return=no_return, protected=places)
-    named = check_names(records, *formats)      # standard input can be looked at as it comes only
-    found = mutate_records(net, **aim, **choice, **limits, **_own_windows(net, named, step, ambiguous))
+    limits = dict(n_iterations=iterations, no_return=no_return, protected=kept_letters)
+    named = records if places else check_names(records, *formats)   # standard input is looked at as it comes
+    found = mutate_records(net, named, **aim, **choice, **limits, **cut)
     title = f"{direction} {_class_name(net.labels, number)}, rule {rule}"
     tables, write = _also(found, fasta, plot, iterations, title)
     write_table(str(out), tables, then=write)

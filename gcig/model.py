@@ -4,13 +4,17 @@
 
 # %% auto #0
 __all__ = ['MOST_WEIGHTS', 'PRECISIONS', 'CNNLSTM', 'count_parameters', 'activations', 'parameter_table', 'save_arrays',
-           'load_arrays', 'check_arrays', 'save_model', 'load_model', 'load_keras_weights', 'other_networks']
+           'load_arrays', 'check_arrays', 'save_model', 'load_model', 'read_keras_file', 'load_keras_weights',
+           'other_networks']
 
 # %% ../nbs/04_model.ipynb #6aaf1fcf
 import json
 import re
 from collections import OrderedDict
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 # %% ../nbs/04_model.ipynb #fd737a01
 import numpy as np
@@ -23,13 +27,14 @@ from torch import nn
 # %% ../nbs/04_model.ipynb #1aa6ca9e
 from .core import check_labels, check_whole, replacing, shown
 from .encoding import check_one_hot, enough_memory
-from .running import (adapt, channels_last, evaluating, log_probabilities, output_head, predict, to_model,
-                          torch_generator, two_classes)
+from .running import (adapt, both_strands, channels_last, evaluating, log_probabilities, one_label,
+                          one_number, output_head, predict, to_model, torch_generator, two_classes)
 from .sequences import MOST_LETTERS, existing
 
 # %% ../nbs/04_model.ipynb #ce97f2ea
-_all_ = ["predict", "adapt", "channels_last", "output_head", "two_classes", "log_probabilities",
-         "torch_generator"]     # names of `running` that are names of this room, too
+# names of `running` that are names of this room, too
+_all_ = ["predict", "adapt", "channels_last", "output_head", "two_classes", "log_probabilities", "one_label",
+         "one_number", "both_strands", "torch_generator"]
 
 # %% ../nbs/04_model.ipynb #7f1dcf08
 class _LSTM(nn.LSTM):
@@ -418,15 +423,68 @@ def _new_values(model, arrays):
             value = np.ascontiguousarray(parts[part].T, dtype=np.float64)
             yield tensor, torch.tensor(value)
 
+# %% ../nbs/04_model.ipynb #5e64b3aa
+_KINDS = "|".join(_KERAS)
+_LAYER = rf"(?:.*/)?(?P<layer>(?P<kind>{_KINDS})(?:_\d+)?)/"
+_BY_NAME = re.compile(_LAYER + r"(?:lstm_cell(?:_\d+)?/)?(?P<part>[a-z_]+)(?::0)?")
+_BY_NUMBER = re.compile(_LAYER + r"(?:cell/)?vars/(?P<number>\d+)")
+
+def _our_name(path):
+    "The name that `load_keras_weights` knows for an array at `path` of a Keras file; `path` if there is none"
+    if found := _BY_NUMBER.fullmatch(path):
+        parts = list(_KERAS[found["kind"]])
+        number = int(found["number"])
+        return f"{found['layer']}.{parts[number]}" if number < len(parts) else path
+    found = _BY_NAME.fullmatch(path)
+    return f"{found['layer']}.{found['part']}" if found else path
+
+def _named_arrays(file):
+    "The arrays of an open HDF5 file by our names; raises `ValueError` if one name comes twice"
+    import h5py
+    arrays = {}
+    def keep(path, item):
+        if not isinstance(item, h5py.Dataset) or path.startswith("optimizer"): return
+        name = _our_name(path)
+        if name in arrays: raise ValueError(f"it has more than one layer for {shown(name)}")
+        arrays[name] = np.asarray(item)
+    file.visititems(keep)
+    return arrays
+
+# %% ../nbs/04_model.ipynb #b5ad8ce8
+@contextmanager
+def _keras_file(path):
+    "A Keras file, opened as HDF5"
+    try: import h5py
+    except ImportError: raise ValueError('Keras files need an extra: pip install "gcig[keras]"') from None
+    if not is_zipfile(path): source = path
+    else:
+        with ZipFile(path) as packed: source = BytesIO(packed.read("model.weights.h5"))
+    with h5py.File(source, "r") as file: yield file
+
+def read_keras_file(
+    path, # `.h5`, `.weights.h5` or `.keras`, of Keras 2 or 3
+)->dict: # name such as `conv1d_1.kernel` to array; arrays of other layers have the names that they have there
+    "The weights in a Keras file; raises `FileNotFoundError`, or `ValueError` for a file that is none"
+    path = existing(path)
+    if not path.is_file(): raise ValueError(f"path must be a Keras file, but {path} is none")
+    try:
+        with _keras_file(path) as file: arrays = _named_arrays(file)
+    except (OSError, KeyError, RuntimeError, BadZipFile) as e:
+        raise ValueError(f"path: {path} is no Keras file of weights: {_one_line(e)}") from e
+    if not arrays: raise ValueError(f"path: {path} is no Keras file of weights: it holds no array")
+    return arrays
+
 # %% ../nbs/04_model.ipynb #ae173b9a
 def load_keras_weights(
     model:CNNLSTM, # the model to fill: any number of convolutions, LSTMs and dense layers
-    # mapping from Keras' names to arrays, such as an open `.npz`; other names in it are passed over
+    # mapping from Keras' names to arrays, such as an open `.npz`, or a Keras file (`.h5`, `.weights.h5`,
+    # `.keras`); other names in it are passed over
     arrays,
 )->CNNLSTM: # `model`, filled in place
     """Take over the weights of a Keras network
 
     Raises `ValueError` where a layer or a shape does not fit, and then changes nothing."""
+    if isinstance(arrays, (str, Path)): arrays = read_keras_file(arrays)
     if not hasattr(arrays, "keys"):
         raise TypeError(f"arrays must map Keras' names to arrays, but is a {type(arrays).__name__}")
     checked = list(_new_values(model, arrays))

@@ -93,9 +93,14 @@ def _hypothetical(ask):
 # %% ../nbs/10_mutation.ipynb #0c3234fa
 def _saturation(ask):
     "The edit that changes the log-odds most"
-    effect = ask.sign * saturation_mutagenesis(ask.model, ask.X, ask.target, "log_odds")
-    others = int((ask.X[0] != 1).sum())
-    return _best_by(ask, effect, n_predictions=others + 1)      # and the sequence as it is
+    places = ask.allowed.any(1).any(0).nonzero().flatten()
+    part = slice(int(places[0]), int(places[-1]) + 1)       # edits elsewhere need not be known
+    of_part = dict(start=part.start, end=part.stop)
+    found = saturation_mutagenesis(ask.model, ask.X, ask.target, "log_odds", **of_part)
+    effect = found.new_zeros(ask.X.shape)
+    effect[:, :, part] = found
+    others = int((ask.X[0, :, part] != 1).sum())
+    return _best_by(ask, ask.sign * effect, n_predictions=others + 1)       # and the sequence as it is
 
 # %% ../nbs/10_mutation.ipynb #d26a2294
 def _best_tried(ask, gain):
@@ -302,13 +307,20 @@ def _is_position(p, length):
     "Whether `p` is a whole number from 1 to `length`"
     return isinstance(p, (int, np.integer)) and not isinstance(p, bool) and 1 <= p <= length
 
-def _check_protected(protected, length):
-    "`protected` as positions from 0; raises `ValueError` for what is no position, or for all of them"
-    places = [] if protected is None else list(protected)
-    if not all(_is_position(p, length) for p in places):
-        raise ValueError(f"protected must hold positions from 1 to {length}, but got {protected!r}")
-    if len(set(places)) == length: raise ValueError("protected must leave at least one position to edit")
-    return [int(p) - 1 for p in places]
+def _check_protected(protected, length, positions=None):
+    "The positions, from 0, that must not change; raises `ValueError` for what is none, or if none is left"
+    fixed = _check_positions("protected", [] if protected is None else protected, length)
+    free = range(length) if positions is None else _check_positions("positions", positions, length)
+    if positions is not None and not free: raise ValueError("positions must hold at least one position")
+    left = set(free) - set(fixed)
+    if not left: raise ValueError("protected must leave at least one position to edit")
+    return sorted(set(range(length)) - left)
+
+def _check_positions(name, positions, length):
+    "`positions` from 0; raises `ValueError` for what is no position"
+    places = list(positions)
+    if all(_is_position(p, length) for p in places): return [int(p) - 1 for p in places]
+    raise ValueError(f"{name} must hold positions from 1 to {length}, but got {positions!r}")
 
 def _check_stop_at(stop_at):
     "Raise `ValueError` unless `stop_at` is a probability or None"
@@ -334,6 +346,7 @@ def mutate(
     n_iterations:int=20, # edits of each sequence, at least 1
     no_return:bool=False, # whether a series may not come back to a sequence that it has seen
     protected=None, # positions, from 1, that must not change
+    positions=None, # positions, from 1, that may change; None for all
     stop_at:float=None, # confidence at which a series is done
     # whether a series ends before an edit that moves the confidence the wrong way or not at all
     only_improving:bool=False,
@@ -348,7 +361,7 @@ def mutate(
     check_whole("n_iterations", n_iterations)
     check_whole("n_candidates", n_candidates)
     if seed is not None: check_whole("seed", seed, 0)
-    places = _check_protected(protected, X.shape[2])
+    places = _check_protected(protected, X.shape[2], positions)
     _check_stop_at(stop_at)
     start = to_model(model, X.detach().clone())
     if rule != "tutorial" or no_return: _check_letters(start)

@@ -6,7 +6,8 @@
 __all__ = ['LETTERS_AT_ONCE', 'HALF', 'SMALLEST', 'DEEP', 'MANY', 'AT_ONCE', 'check_model', 'check_guest', 'model_device',
            'check_target', 'check_classes', 'default_batch', 'torch_generator', 'evaluating', 'model_precision',
            'to_model', 'differentiating', 'rounding_unit', 'check_logits', 'run_batch', 'predict', 'adapt',
-           'channels_last', 'output_head', 'two_classes', 'log_probabilities', 'pieces_at_once', 'in_pieces']
+           'channels_last', 'output_head', 'two_classes', 'log_probabilities', 'one_label', 'one_number',
+           'both_strands', 'pieces_at_once', 'in_pieces']
 
 # %% ../nbs/03_running.ipynb #44628c55
 import dis
@@ -269,12 +270,19 @@ class _Adapted(nn.Module):
         self.model, self.before, self.after = model, before, after
 
     def forward(self, X):
-        out = self.model(X if self.before is None else self.before(X))
+        out = _called(self.model, X if self.before is None else self.before(X))
         return out if self.after is None else self.after(out)
+
+def _called(model, given):
+    "What a model says of one input, of several in a tuple, or of several in a dictionary by their names"
+    if isinstance(given, tuple): return model(*given)
+    return model(**given) if isinstance(given, dict) else model(given)
 
 def adapt(
     model:nn.Module, # any PyTorch model
-    before=None, # function of the one-hot code (N, 4, L): what the model is given
+    # function of the one-hot code (N, 4, L): what the model is given; several inputs as a tuple, or as a
+    # dictionary with the names of its arguments
+    before=None,
     after=None, # function of what the model returns: logits (N, C)
 )->nn.Module: # a model from (N, 4, L) to logits (N, C)
     "Wrap a model between two functions"
@@ -296,6 +304,8 @@ def output_head(
     return adapt(model, after=lambda out: out[head])
 
 # %% ../nbs/03_running.ipynb #857aa9c2
+SMALLEST = 1e-30    # probability that is told from 0: its logarithm is finite, and so is the gradient there
+
 def _zero_and(logit):
     "Two logits a row, the first of them 0"
     logit = logit.flatten()
@@ -307,13 +317,57 @@ def two_classes(
     "Wrap a model with a single logit"
     return adapt(model, after=_zero_and)
 
-SMALLEST = 1e-30    # probability that is told from 0: its logarithm is finite, and so is the gradient there
-
 def log_probabilities(
     model:nn.Module, # model that ends in a softmax, and so returns probabilities (N, C)
 )->nn.Module: # a model whose logits are their logarithms, so that `predict` gives them back
     "Wrap a model that returns probabilities; the smallest that is told from 0 is 1e-30"
     return adapt(model, after=lambda out: out.clamp_min(SMALLEST).log())
+
+# %% ../nbs/03_running.ipynb #bf892ff3
+def one_label(
+    model:nn.Module, # model that returns a number for each of C labels, (N, C)
+    label:int, # which of them, from 0
+    # whether these are probabilities, after a sigmoid, and not the numbers before it; a probability that
+    # rounds to 0 or 1 has no gradient left, so numbers before it are better
+    probabilities:bool=False,
+)->nn.Module: # a model with two logits: class 1 is "has the label", class 0 "has it not"
+    "Wrap a model with a sigmoid for each of many labels; raises `ValueError` for a label that is no number"
+    check_whole("label", label, 0)
+    def as_it_is(x): return x
+    logit = _logit_of if probabilities else as_it_is
+    return adapt(model, after=lambda out: _zero_and(logit(_column(out, label))))
+
+def _logit_of(p): return p.clamp_min(SMALLEST).log() - (1 - p).clamp_min(SMALLEST).log()
+
+def one_number(
+    model:nn.Module, # model that returns numbers, (N,) or (N, K)
+    number:int=0, # which of the K, from 0
+)->nn.Module: # a model that returns this one, (N, 1): class 0, explained with output="logit"
+    "Wrap a model that predicts numbers; raises `ValueError` if `number` is none of them"
+    check_whole("number", number, 0)
+    return adapt(model, after=lambda out: _column(out, number)[:, None])
+
+def _column(out, k):
+    "Column `k` of what a model returned; (N,) is one column"
+    columns = out[:, None] if out.ndim == 1 else out
+    if columns.ndim == 2 and k < columns.shape[1]: return columns[:, k]
+    raise ValueError(f"model must return at least {k + 1} numbers a sequence to choose number {k} from, but "
+                     f"returned the shape {tuple(out.shape)}")
+
+class _BothStrands(nn.Module):
+    "The mean of what a model says of both strands"
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, X): return (self.model(X) + self.model(X.flip(1, 2))) / 2
+
+def both_strands(
+    model:nn.Module, # model from (N, 4, L) to logits (N, C) that was trained on one strand or on both
+)->nn.Module: # the mean of its logits for a sequence and for the reverse complement
+    "Wrap a model so that both strands count the same"
+    check_model(model)
+    return _BothStrands(model)
 
 # %% ../nbs/03_running.ipynb #e6ccf77f
 DEEP = 4      # containers inside of containers that are looked through: an object in a list in an attribute

@@ -6,7 +6,7 @@
 __all__ = ['TEXT', 'LETTERS', 'HIGH_GC', 'EQUAL_DIST', 'CLASSES', 'MOST_LETTERS', 'IUPAC', 'SEQUENCE_FILES', 'as_text',
            'random_sequence', 'shuffled', 'check_letters', 'gc_content', 'window_starts', 'windows', 'window_counts',
            'starts_in', 'log_likelihood_ratio', 'true_confidence', 'best_accuracy', 'write_fasta', 'read_sequences',
-           'existing', 'sequence_files']
+           'existing', 'sequence_files', 'Region', 'read_regions', 'Part', 'region_parts']
 
 # %% ../nbs/01_sequences.ipynb #ec5c516a
 import codecs
@@ -14,9 +14,10 @@ import io
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from math import comb, lgamma
 from pathlib import Path
+from typing import NamedTuple
 
 # %% ../nbs/01_sequences.ipynb #41aec2ba
 import dnaio
@@ -439,3 +440,112 @@ def _listed(paths):
     names = [f"{name} (protein)" if ".faa" in Path(name.lower()).suffixes else name for name in names]
     more = f" and {len(paths) - most} more" if len(paths) > most else ""
     return ", ".join(names) + more
+
+# %% ../nbs/01_sequences.ipynb #97665e09
+class Region(NamedTuple):
+    "A stretch of a record"
+    record:str # name of the record, up to its first space
+    start:int # from 0
+    end:int # the first letter that is no longer in it
+    name:str = "" # of the region; it may have none
+    strand:str = "+" # "+", or "-" where it is to be read as its reverse complement
+    length:int = None # letters in the record, once that is known
+
+    @property
+    def label(self):
+        "Its name, or else where it is, from 1"
+        return self.name or f"{self.record}:{self.start + 1}-{self.end}"
+
+_STRANDS = {"+": "+", "-": "-", ".": "+"}       # a dot says that the strand does not matter
+
+def _region(line):
+    "The region of a line of BED; raises `ValueError` for what is none"
+    fields = line.split("\t") if "\t" in line else line.split()
+    try: record, start, end = fields[0], int(fields[1]), int(fields[2])
+    except (IndexError, ValueError): raise ValueError("needs a name, a start and an end") from None
+    if not 0 <= start < end: raise ValueError(f"needs 0 <= start < end, but has {start} and {end}")
+    name = fields[3] if len(fields) > 3 and fields[3] != "." else ""
+    strand = fields[5].strip() if len(fields) > 5 else "."
+    if strand not in _STRANDS: raise ValueError(f"needs the strand +, - or ., but has {shown(strand)}")
+    return Region(record, start, end, name, _STRANDS[strand])
+
+# %% ../nbs/01_sequences.ipynb #83af6e28
+def read_regions(
+    path, # BED file, plain or compressed
+)->list: # of `Region`, in the order of the file
+    "Read the regions of a BED file; raises `FileNotFoundError`, or `ValueError` with the line that is wrong"
+    path = existing(path)
+    if path.is_dir(): raise ValueError(f"path must be a BED file, but {path} is a folder")
+    regions = []
+    number = 0
+    try:
+        with xopen(path, encoding="utf-8-sig", errors="surrogateescape") as lines:
+            for number, line in enumerate(lines, 1):
+                if _is_of_region(line): regions.append(_region(line.rstrip("\r\n")))
+    except (ValueError, OSError, EOFError) as e:
+        raise ValueError(f"path: line {max(1, number)} of {path} {_first_line(e)}") from e
+    if not regions: raise ValueError(f"path: {path} holds no region")
+    return regions
+
+def _is_of_region(line):
+    "Whether a line of BED is one of a region, and not for people or for a browser"
+    words = line.split(maxsplit=1)
+    return bool(words) and words[0] not in ("track", "browser") and not words[0].startswith("#")
+
+def _first_line(error):
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+# %% ../nbs/01_sequences.ipynb #eb15741d
+class Part(NamedTuple):
+    "A region and its letters, as they stand in the file"
+    region:Region # with the length of its record
+    sequence:str # its letters, with those before and after it
+    before:int = 0 # letters in front of the region
+    after:int = 0 # letters behind it
+    around:int = None # letters that were asked for on both sides; None for a sequence of its own
+
+def region_parts(
+    path, # FASTA file, plain or compressed by bgzip; an index is made beside it where there is none
+    regions, # list of `Region`, as from `read_regions`
+    # letters to read on both sides of each, as far as the record goes: with as many as a window has,
+    # a region is a part of its record; None makes it a sequence of its own
+    around:int=None,
+)->Iterator: # of `Part`, in the order of `regions`
+    """Read the letters of regions, one by one, without reading the whole file
+
+    Raises `FileNotFoundError`, or `ValueError` for a file without random access, a record that it does not
+    have, or a region that reaches beyond the end of its record."""
+    index = _indexed(path)
+    placed = [_placed(region, index.index, path) for region in regions]
+    return (_part(index, region, around) for region in placed)
+
+def _placed(region, index, path):
+    "A region with the length of its record, which it fits into"
+    if region.record not in index:
+        some = ", ".join(map(shown, list(index)[:5]))       # as many as fit into a line
+        raise ValueError(f"regions: {path} has no record {shown(region.record)}; it has {some}"
+                         f"{' and others' if len(index) > 5 else ''}")
+    length = index[region.record].rlen
+    if region.end <= length: return region._replace(length=length)
+    raise ValueError(f"regions: {region.label} ends at {region.end}, but {shown(region.record)} has {length} "
+                     "letters")
+
+def _part(index, region, around):
+    "The letters of a region and those around it"
+    start = max(0, region.start - (around or 0))
+    end = min(region.length, region.end + (around or 0))
+    letters = index.fetch(region.record, start + 1, end).seq        # counts from 1, the end included
+    text = check_letters(letters, f"regions: {region.label}")
+    return Part(region, text, region.start - start, end - region.end, around)
+
+# %% ../nbs/01_sequences.ipynb #e02176b8
+def _indexed(path):
+    "The index of a FASTA file, by pyfaidx; raises what is wrong in one sentence"
+    path = existing(path)
+    if not path.is_file(): raise ValueError(f"path: regions are read from a file, but {path} is none")
+    try: from pyfaidx import Faidx, UnsupportedCompressionFormat
+    except ImportError: raise ValueError('regions need an extra: pip install "gcig[regions]"') from None
+    try: return Faidx(str(path))
+    except UnsupportedCompressionFormat:
+        raise ValueError(f"path: {path} has no random access; unpack it, or pack it with bgzip") from None
+    except Exception as e: raise ValueError(f"path: {path} cannot be indexed: {_first_line(e)}") from e

@@ -32,6 +32,8 @@ FILES = {
     "half.fa": {"good": DNA, "gap": "N" * 100, "hole": "N" * 60},
     "one_n.fa": {"fine": DNA, "has_n": DNA[:20] + "N" + DNA[21:]},
     "long.fa": {"chr1": random_sequence(20_000, seed=1)},
+    "contigs.fa": {"tiny": "ACGT", "chr1": DNA, "none": "", "small": DNA[:49]},
+    "tiny.fa": {"tiny": "ACGT", "small": DNA[:49]},
 }
 FAST = {"attribute": ["--rtol", ".1", "--atol", ".1"], "mutate": ["-n", "1"], "predict": []}
 SKIP = ["--ambiguous", "skip"]
@@ -69,6 +71,12 @@ MISTAKES = {
     "one N": ("mutate", "one_n.fa", "x.csv", "'has_n' has 'N' at position 21", "--rule", "random"),
     "columns twice": ("predict", "fine.fa", "x.tsv", "labels must differ from record",
                       "--labels", "record,start"),
+    **{f"short record, {command}": (
+        command, "contigs.fa", "x.tsv", "'tiny' has 4 letters, fewer than a window of 50", "--short", "error")
+       for command in FAST},
+    **{f"only short records, {command}": (
+        command, "tiny.fa", "x.tsv", "'small' has 49 letters, fewer than a window of 50; there is no longer")
+       for command in FAST},
     "packed bigWig": ("attribute", "fine.fa", "X.bw.GZ", "but is X.bw.GZ (bigWig takes no .gz)"),
     "packed Parquet": ("predict", "fine.fa", "x.parquet.gz", "(Parquet takes no .gz)"),
     "name too long": ("predict", "fine.fa", "x" * 252 + ".tsv", "cannot be written to: File name too long"),
@@ -116,7 +124,7 @@ def test_any_name_in_npz(place):
 
 
 def test_names_in_cells_are_no_formulas(place):
-    done = run(place, "predict", "odd.fa", "odd.csv", "--labels", "=a,b")
+    done = run(place, "predict", "odd.fa", "odd.csv", "--labels", "=a,b", "--tail", "none")
     assert done.returncode == 0, done.stderr
     rows = list(csv.reader(open(place / "odd.csv", newline="")))
     assert rows[0] == ["record", "start", "end", "'=a", "b"] and {"'=1+1", "'-5"} <= {row[0] for row in rows}
@@ -139,6 +147,21 @@ def test_records_without_a_window_are_named_once(place):
         assert {line.split("\t")[0] for line in (place / out).read_text().splitlines()} <= {"good", "record"}
 
 
+@pytest.mark.parametrize("command", FAST)
+def test_short_records_are_left_out_and_counted(place, command):
+    done = run(place, command, "contigs.fa", "x.tsv")
+    said = "gcig: left out 3 of 4 records, shorter than a window of 50: 'tiny', 'none', 'small'\n"
+    assert (done.returncode, done.stderr) == (0, said)
+    assert {line.split("\t")[0] for line in (place / "x.tsv").read_text().splitlines()} == {"chr1", "record"}
+
+
+def test_every_letter_has_a_score(place):
+    for tail, scored in (("flush", 60), ("none", 50)):
+        done = run(place, "attribute", "fine.fa", "x.npz", "--tail", tail)
+        assert done.returncode == 0, done.stderr
+        with np.load(place / "x.npz") as arrays: assert np.isfinite(arrays["chr2"]).sum() == scored
+
+
 @pytest.mark.parametrize("name", ["X.TSV.GZ", "x.Tsv", "é" * 120 + ".tsv", "y" * 247 + ".tsv.gz"])
 def test_one_rule_for_names_of_files(place, name):
     done = run(place, "predict", "fine.fa", name)
@@ -152,7 +175,7 @@ def test_one_rule_for_names_of_files(place, name):
 def test_packed_text_into_a_pipe(place):
     os.mkfifo(place / "PIPE.TSV.GZ")
     reader = subprocess.Popen(["cat", "PIPE.TSV.GZ"], cwd=place, stdout=subprocess.PIPE)
-    done = run(place, "predict", "fine.fa", "PIPE.TSV.GZ")
+    done = run(place, "predict", "fine.fa", "PIPE.TSV.GZ", "--tail", "none")
     packed, _ = reader.communicate()
     assert done.returncode == 0 and len(gzip.decompress(packed).splitlines()) == 3, done.stderr
 

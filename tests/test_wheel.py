@@ -144,3 +144,6 @@ def test_every_command(clean, tmp_path):
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert done.stderr.endswith(f'needs an extra: pip install "gcig[{extra}]"\n')
         assert not (tmp_path / f"x.{ending}").exists()
+    (tmp_path / "x.bed").write_text("x\t0\t50\n")
+    done = gcig("predict", NETWORK, FASTA, "--regions", "x.bed", "--out", "x.tsv")
+    assert (done.returncode, done.stderr) == (2, 'gcig: regions need an extra: pip install "gcig[regions]"\n')
