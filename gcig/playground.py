@@ -314,27 +314,29 @@ const changeInWords = (earlier, scores) => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #7249de11
+# %% ../nbs/14_playground.ipynb #30f75357
 _JS_SUM = r"""
 const pointsOf = ({rule, n}) => rule == "trapezoid" ? n + 1 : n
 const sumInWords = (question, answer) => {
-  const total = sum(answer.scores), rise = answer.prediction - answer.baselinePrediction
+  const total = sum(answer.columns), rise = answer.prediction - answer.baselinePrediction
   const points = pointsOf(question), error = answer.completenessError
   const share = rise ? `, ${(100*error/Math.abs(rise)).toPrecision(2)} % of it` : ""
   return `The scores add up to ${signed(total)}. From the baseline to the sequence the ` +
     `${outputWords[question.output]} changed by ${signed(rise)}. ` +
     `The error of ${points} point${points == 1 ? "" : "s"} is ${plain(error)}${share}.`
 }
-const sumBar = (look, value, most, y) => {
+const sumBar = (name, look, value, most) => {
   const end = 50 + 48*value/most        // of 100: 2 remain free on each side
-  return shape("rect", {class: look, x: Math.min(50, end), y, width: Math.abs(end - 50), height: 7})
+  return element("div", {class: "bar"}, element("span", {}, name),
+    element("svg", {viewBox: "0 0 100 10", preserveAspectRatio: "none"},
+      shape("rect", {class: look, x: Math.min(50, end), y: 0, width: Math.abs(end - 50), height: 10}),
+      shape("line", {class: "zero", x1: 50, x2: 50, y1: 0, y2: 10, "vector-effect": "non-scaling-stroke"})))
 }
 const sumBars = answer => {
-  const total = sum(answer.scores), rise = answer.prediction - answer.baselinePrediction
+  const total = sum(answer.columns), rise = answer.prediction - answer.baselinePrediction
   const most = Math.max(Math.abs(total), Math.abs(rise)) || 1
-  return element("svg", {viewBox: "0 0 100 20", preserveAspectRatio: "none", "aria-hidden": "true"},
-    sumBar("network-bar", total, most, 1), sumBar("right-bar", rise, most, 12),
-    shape("line", {class: "zero", x1: 50, x2: 50, y1: 0, y2: 20, "vector-effect": "non-scaling-stroke"}))
+  return element("div", {"aria-hidden": "true"},
+    sumBar("scores", "network-bar", total, most), sumBar("change", "right-bar", rise, most))
 }
 """
 
@@ -408,7 +410,7 @@ _CSS_DRAWINGS = """
 }
 """.replace("NETWORK", CLASS_COLOURS["high_gc"])
 
-# %% ../nbs/14_playground.ipynb #d5cce736
+# %% ../nbs/14_playground.ipynb #9f12d8e7
 _JS_CAPTIONS = r"""
 const otherSide = ({classes}, target) => classes.length == 2 ? `for ${classes[1 - target]}` : "against it"
 const scoresCaption = (world, {network, output, target}) =>
@@ -423,8 +425,8 @@ const twoLogos = (world, question, answer) => {
   const {sequence} = question, right = rightScores(world, question)
   const together = question.output == "log_odds" && right ? right : []
   return {
-    network: {sequence, scores: answer.scores, limit: limitOf(answer.scores, together), name: "network"},
-    right: right && {sequence, scores: right, limit: limitOf(right, together.length ? answer.scores : []),
+    network: {sequence, scores: answer.columns, limit: limitOf(answer.columns, together), name: "network"},
+    right: right && {sequence, scores: right, limit: limitOf(right, together.length ? answer.columns : []),
       name: "right"},
   }
 }
@@ -518,25 +520,30 @@ const stepButton = (state, k, p) => {
 const stepButtons = (state, values) => state.history.map((_, k) => stepButton(state, k, values[k])).join("")
 """
 
-# %% ../nbs/14_playground.ipynb #fc9b853d
+# %% ../nbs/14_playground.ipynb #b00f6f60
 _JS_FOUR = r"""
 const leastInCards = 5.5       // px of a letter: fifty of them fit into half of a page, or into a phone
 const cardLayout = (length, width) => logoLayout(length, width, leastInCards)
+const fourCaption = (world, state) => {
+  const target = world.classes[state.target], right = rightConfidence(world, now(state), state.target)
+  return `Scores of the ${outputWords[state.output]}, all on one scale.` +
+    (right === null ? "" : ` The right confidence in ${target} is ${right.toFixed(3)}.`)
+}
 const fourLimit = (world, question, answers) => {
   const right = question.output == "log_odds" ? rightScores(world, question) ?? [] : []
-  return limitOf(right, ...answers.map(({scores}) => scores))
+  return limitOf(right, ...answers.map(({columns}) => columns))
 }
 const cardMarkup = (world, question, answer, limit, width) => {
   const layout = cardLayout(world.length, width), {sequence} = question
   const label = `Scores of ${question.network} for ${sequence}`
   const rows = [...Array(layout.lines).keys()].map(row => rowSvg(layout, label, rowHeight,
-    logoRow(world, layout, row, {sequence, scores: answer.scores, limit, name: ""})))
+    logoRow(world, layout, row, {sequence, scores: answer.columns, limit, name: ""})))
   const p = answer.probabilities[question.target]
   return meter(world.classes[question.target], p, "network-bar") + rows.join("")
 }
 """
 
-# %% ../nbs/14_playground.ipynb #2f9ba3eb
+# %% ../nbs/14_playground.ipynb #575c90b9
 _JS_COPIES = r"""
 const inLines = words => words.match(/.{1,60}/g).join("\n")        // 60 letters, as most FASTA files have
 const asFasta = (world, question, answer) => {
@@ -547,7 +554,7 @@ const asFasta = (world, question, answer) => {
 }
 const asTsv = (world, question, answer) => {
   const right = rightScores(world, question)
-  const row = (letter, k) => [k + 1, letter, answer.scores[k], ...right ? [right[k]] : []].join("\t")
+  const row = (letter, k) => [k + 1, letter, answer.columns[k], ...right ? [right[k]] : []].join("\t")
   const heading = ["position", "letter", "score", ...right ? ["right score"] : []].join("\t")
   return [heading, ...[...question.sequence].map(row), ""].join("\n")
 }
@@ -615,7 +622,7 @@ const copyControls = linked => element("div", {class: "controls"},
   button("png", "Save PNG"))
 """
 
-# %% ../nbs/14_playground.ipynb #ef0433f1
+# %% ../nbs/14_playground.ipynb #83e7154d
 _JS_PLACES = r"""
 const letterChoice = element("div", {class: "choice", role: "group", hidden: ""},
   [...letters].map(letter => element("button", {type: "button", "data-letter": letter}, letter)))
@@ -630,20 +637,23 @@ const fourPlace = world => {
   const card = (_, k) => element("div", {class: "card"},
     element("select", {"data-four": k, "aria-label": `network ${k + 1} of the comparison`}, options),
     element("div", {"data-card": k}))
-  return element("div", {class: "four", hidden: ""}, world.networks.slice(0, 4).map(card))
+  return element("p", {"data-view": "four"}) +
+    element("div", {class: "four", hidden: ""}, world.networks.slice(0, 4).map(card))
 }
 const compareButton = ({networks}) => networks.length < 2 ? "" :
   button("compare", `Compare ${["two", "three", "four"][Math.min(networks.length, 4) - 2]}`)
 const places = (world, linked) =>
   element("p", {class: "problem", "data-says": "link", role: "status"}) +
   sequenceControls(world) + askedControls(world) +
+  element("p", {class: "problem", "data-says": "answer", role: "status"}) +
   element("p", {class: "words", "aria-live": "polite"}) + element("div", {"data-view": "meters"}) +
   element("p", {class: "caption", "data-view": "caption"}) + linesPlace(world) + sumPlace +
-  wayControls(world) + element("h3", {class: "head"}, "Edits") + editControls(world) +
+  wayControls(world) + element("div", {class: "controls"}, compareButton(world)) + fourPlace(world) +
+  element("h3", {class: "head"}, "Edits") + editControls(world) +
   element("p", {class: "problem", "data-says": "edit", role: "status"}) +
   element("div", {class: "pair"}, element("div", {"data-view": "curve"}),
     element("ol", {"data-view": "steps", "aria-label": "Steps"})) +
-  element("div", {class: "controls"}, compareButton(world)) + fourPlace(world) + copyControls(linked) +
+  copyControls(linked) +
   element("p", {class: "problem", "data-says": "copy", role: "status"})
 """
 
@@ -685,12 +695,12 @@ _CSS_CONTROLS = """
 @media (prefers-color-scheme: dark) { .gcig-playground :focus-visible { outline-color: #56B4E9 } }
 """
 
-# %% ../nbs/14_playground.ipynb #e31e21ec
+# %% ../nbs/14_playground.ipynb #4a8f1507
 #| code-fold: true
 _CSS_VIEWS = """
 .gcig-playground .words { min-height: 2.9em }
 .gcig-playground .meter {
-  display: grid; grid-template-columns: minmax(3rem, 7rem) 1fr 3.2rem; gap: .6rem; align-items: center;
+  display: grid; grid-template-columns: 7rem 1fr 3.2rem; gap: .6rem; align-items: center;
 }
 .gcig-playground .meter .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 .gcig-playground .meter b { font-variant-numeric: tabular-nums; text-align: right }
@@ -722,9 +732,8 @@ _CSS_VIEWS = """
   background: color-mix(in srgb, var(--letter) 30%, Canvas);
 }
 .gcig-playground .choice button:focus-visible { outline: 3px solid #0072B2 }
-.gcig-playground [data-view=bars] svg {
-  width: 100%; height: 24px; background: var(--soft); border-radius: 4px;
-}
+.gcig-playground .bar { display: grid; grid-template-columns: 4.5rem 1fr; align-items: center }
+.gcig-playground .bar svg { width: 100%; height: 10px; background: var(--soft) }
 .gcig-playground .computing-sign { visibility: hidden }
 .gcig-playground.computing .computing-sign { visibility: visible }
 .gcig-playground .pair {
@@ -750,6 +759,7 @@ _CSS_VIEWS = """
 @media (max-width: 640px) {      /* a phone, or half a laptop */
   .gcig-playground .pair, .gcig-playground .four { grid-template-columns: minmax(0, 1fr) }
   .gcig-playground .words { min-height: 5.8em }
+  .gcig-playground .meter { grid-template-columns: 5.5rem 1fr 3.2rem }
 }
 """
 
@@ -779,7 +789,7 @@ const drawLetters = p => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #0ee2826b
+# %% ../nbs/14_playground.ipynb #991c4e7b
 _JS_DRAW_SCORES = r"""
 const drawRow = (p, layout, row, {network, right}) => {
   const [above, under] = ["network", "right"].map(v => p.box.querySelector(`[data-row="${v} ${row}"]`))
@@ -801,7 +811,7 @@ const drawWords = p => {
   const {state, world} = p, {question, answer} = p.last
   const earlier = state.at ? answerTo(p, attributeQuestion(state, before(state), state.network)) : null
   const edited = onlyDifference(before(state), now(state)) !== null
-  const change = earlier && edited ? changeInWords(earlier.scores, answer.scores) : ""
+  const change = earlier && edited ? changeInWords(earlier.columns, answer.columns) : ""
   const words = [stepInWords(before(state), now(state)), saidInWords(world, state, answer), change].join(" ")
   const place = p.box.querySelector(".words")
   if (place.textContent != words) place.textContent = words          // a screen reader says it once
@@ -809,7 +819,7 @@ const drawWords = p => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #27a8eccd
+# %% ../nbs/14_playground.ipynb #917fea33
 _JS_DRAW_REST = r"""
 const answerTo = (p, question) => p.asking.found(question)?.answer
 const valueAt = (p, sequence) => {
@@ -832,7 +842,9 @@ const drawHistory = p => {
 }
 const drawFour = p => {
   const questions = fourQuestions(p.state), answers = questions.map(question => answerTo(p, question))
+  if (!questions.length) viewOf(p, "four").textContent = ""
   if (!questions.length || answers.includes(undefined)) return
+  viewOf(p, "four").textContent = fourCaption(p.world, p.state)
   const limit = fourLimit(p.world, questions[0], answers)
   questions.forEach((question, k) => {
     const card = p.box.querySelector(`[data-card="${k}"]`)
@@ -854,7 +866,7 @@ const drawControls = p => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #2bc49b33
+# %% ../nbs/14_playground.ipynb #4f0b152e
 _JS_SHOW = r"""
 const wonder = 150       // ms: what comes sooner seems to be there at once
 const say = (p, about, words) => { p.box.querySelector(`[data-says=${about}]`).textContent = words }
@@ -865,11 +877,12 @@ const sayBusy = (p, busy) => {
   if (!busy) p.box.classList.remove("computing")
 }
 const show = p => {
-  const question = mainQuestion(p.state), answer = answerTo(p, question)
+  const question = mainQuestion(p.state), answer = answerTo(p, question), result = p.asking.found(question)
+  say(p, "answer", result?.problem ? `No scores: ${result.problem}.` : "")
   if (answer) p.last = {question, answer}
   drawControls(p)
   drawLetters(p)
-  sayBusy(p, !p.asking.found(question))
+  sayBusy(p, !result)
   if (p.last) drawScores(p)
   if (answer) drawWords(p)
   drawHistory(p)
@@ -929,7 +942,7 @@ const performed = (p, action) => {      // by a hand, which ends what plays
 }
 """
 
-# %% ../nbs/14_playground.ipynb #c2ce6eb8
+# %% ../nbs/14_playground.ipynb #9f0e81c9
 _JS_EDITS = r"""
 const pace = 700         // ms from edit to edit in play: time to find a new letter
 const wantedNow = p => {
@@ -961,9 +974,8 @@ const takeEdit = p => {
   goOn(p)
   perform(p, {do: "letter", position: answer.position, letter: answer.new})
 }
-const told = (p, question, {problem}) => {
+const told = (p, question) => {
   takeEdit(p)
-  if (problem && question.kind != "edit") say(p, "steps", problem)
   if (question.kind == "predict") drawHistory(p)
   else show(p)
 }
@@ -1083,7 +1095,7 @@ const bindFields = p => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #07ef52bf
+# %% ../nbs/14_playground.ipynb #1f5a0134
 _JS_PICK = r"""
 const choiceOfLetter = p => p.box.querySelector(".choice")
 const pick = (p, k) => {
@@ -1124,7 +1136,9 @@ const bindLetters = p => {
     openChoice(p, p.picked)
   }
   lines.onkeydown = event => letterKey(p, event)
-  lines.onfocusout = ({relatedTarget}) => { if (!lines.contains(relatedTarget)) closeChoice(p) }
+  lines.addEventListener("focusout", ({relatedTarget}) => {
+    if (!lines.contains(relatedTarget)) closeChoice(p)
+  })
 }
 const undoKeys = (p, event) => {
   const typing = event.target.matches("textarea, input"), key = event.key.toLowerCase()
@@ -1134,7 +1148,7 @@ const undoKeys = (p, event) => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #7dab9deb
+# %% ../nbs/14_playground.ipynb #f560ad3b
 _JS_OPEN = r"""
 const promised = ask => question => new Promise((keep, fail) =>
   ask(question, ({answer, problem}) => problem ? fail(new Error(problem)) : keep(answer)))
@@ -1159,7 +1173,7 @@ const onNewWidth = (p, draw) => {
 }
 const open = (box, world, ask, linked) => {
   const p = {box, world, linked, state: startState(world), picked: 0, playing: 0, editing: null, last: null}
-  p.asking = asking(ask, () => wantedNow(p), (question, result) => told(p, question, result))
+  p.asking = asking(ask, () => wantedNow(p), question => told(p, question))
   box.innerHTML = places(world, linked)
   dressChoice(p)
   followLink(p)
@@ -1274,7 +1288,7 @@ def _way(question):
     if not isinstance(baseline, str): baseline = torch.tensor(baseline)
     return dict(baseline=baseline, output=question["output"], method=question["rule"], n_steps=n_steps)
 
-# %% ../nbs/14_playground.ipynb #2e5ddc07
+# %% ../nbs/14_playground.ipynb #5849773a
 def _predicted(playground, question):
     "What networks say of a sequence"
     X = _one_hot(playground, question["sequence"])
@@ -1282,7 +1296,7 @@ def _predicted(playground, question):
     return dict(probabilities=[predict(model, X)[0].tolist() for model in models])
 
 def _attributed(playground, question):
-    "What a network says of a sequence, and the score of each position"
+    "What a network says of a sequence, and the score of each letter and of each position"
     model = _network(playground, question["network"])
     X = _one_hot(playground, question["sequence"])
     found = integrated_gradients(model, X, question["target"], **_way(question))
@@ -1291,7 +1305,8 @@ def _attributed(playground, question):
         completenessError=found.completeness_error)
     answer = {name: value.item() for name, value in numbers.items()}
     answer["probabilities"] = predict(model, X)[0].tolist()
-    answer["scores"] = found.scores[0].sum(0).tolist()
+    answer["scores"] = (X*found.scores)[0].sum(0).tolist()
+    answer["columns"] = found.scores[0].sum(0).tolist()
     return answer | dict(hypothetical=found.hypothetical[0].T.tolist())
 
 def _edited(playground, question):
