@@ -29,6 +29,7 @@ setup(
     ],
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=[cfg["lib_name"]]),
+    package_data={cfg["lib_name"]: ["tfjs/*"]},
     install_requires=cfg["requirements"].split(),
     extras_require={name: cfg[f"{name}_requirements"].split() for name in extras},
     entry_points={
