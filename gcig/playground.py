@@ -622,7 +622,7 @@ const copyControls = linked => element("div", {class: "controls"},
   button("png", "Save PNG"))
 """
 
-# %% ../nbs/14_playground.ipynb #83e7154d
+# %% ../nbs/14_playground.ipynb #37628466
 _JS_PLACES = r"""
 const letterChoice = element("div", {class: "choice", role: "group", hidden: ""},
   [...letters].map(letter => element("button", {type: "button", "data-letter": letter}, letter)))
@@ -654,10 +654,10 @@ const places = (world, linked) =>
   element("div", {class: "pair"}, element("div", {"data-view": "curve"}),
     element("ol", {"data-view": "steps", "aria-label": "Steps"})) +
   copyControls(linked) +
-  element("p", {class: "problem", "data-says": "copy", role: "status"})
+  element("p", {class: "note", "data-says": "copy", role: "status"})
 """
 
-# %% ../nbs/14_playground.ipynb #193e08c9
+# %% ../nbs/14_playground.ipynb #e94fbe99
 #| code-fold: true
 _CSS_CONTROLS = """
 .gcig-playground p { margin: .35rem 0 }
@@ -687,7 +687,7 @@ _CSS_CONTROLS = """
   display: block; width: 100%; resize: vertical; overflow-wrap: anywhere;
   font: 15px/1.5 ui-monospace, "DejaVu Sans Mono", monospace;
 }
-.gcig-playground .problem:empty { display: none }
+.gcig-playground .problem:empty, .gcig-playground .note:empty { display: none }
 .gcig-playground .problem {
   border-left: 4px solid #D55E00; padding: .1rem .6rem; background: var(--soft);
 }
@@ -695,7 +695,7 @@ _CSS_CONTROLS = """
 @media (prefers-color-scheme: dark) { .gcig-playground :focus-visible { outline-color: #56B4E9 } }
 """
 
-# %% ../nbs/14_playground.ipynb #4a8f1507
+# %% ../nbs/14_playground.ipynb #141e4fef
 #| code-fold: true
 _CSS_VIEWS = """
 .gcig-playground .words { min-height: 2.9em }
@@ -736,6 +736,7 @@ _CSS_VIEWS = """
 .gcig-playground .bar svg { width: 100%; height: 10px; background: var(--soft) }
 .gcig-playground .computing-sign { visibility: hidden }
 .gcig-playground.computing .computing-sign { visibility: visible }
+.gcig-playground.computing .four { opacity: .6 }
 .gcig-playground .pair {
   display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 20rem); gap: .5rem 1.5rem;
 }
@@ -866,7 +867,7 @@ const drawControls = p => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #4f0b152e
+# %% ../nbs/14_playground.ipynb #82342468
 _JS_SHOW = r"""
 const wonder = 150       // ms: what comes sooner seems to be there at once
 const say = (p, about, words) => { p.box.querySelector(`[data-says=${about}]`).textContent = words }
@@ -882,7 +883,7 @@ const show = p => {
   if (answer) p.last = {question, answer}
   drawControls(p)
   drawLetters(p)
-  sayBusy(p, !result)
+  sayBusy(p, ![question, ...fourQuestions(p.state)].every(p.asking.found))
   if (p.last) drawScores(p)
   if (answer) drawWords(p)
   drawHistory(p)
