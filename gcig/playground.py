@@ -790,7 +790,7 @@ const drawLetters = p => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #991c4e7b
+# %% ../nbs/14_playground.ipynb #6d67ab8e
 _JS_DRAW_SCORES = r"""
 const drawRow = (p, layout, row, {network, right}) => {
   const [above, under] = ["network", "right"].map(v => p.box.querySelector(`[data-row="${v} ${row}"]`))
@@ -801,6 +801,9 @@ const drawRow = (p, layout, row, {network, right}) => {
   under.innerHTML = rowSvg(layout, "Right scores", height, below(layout, row, inside))
 }
 const drawScores = p => {
+  if (p.drawn === p.last && p.drawnIn === p.built) return       // nothing new: the larger part of the work
+  p.drawn = p.last
+  p.drawnIn = p.built
   const {question, answer} = p.last, layout = layoutOf(p), logos = twoLogos(p.world, question, answer)
   const captions = [scoresCaption(p.world, question), rightCaption(p.world, question)]
   viewOf(p, "caption").textContent = captions.join(" ")
@@ -867,7 +870,7 @@ const drawControls = p => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #82342468
+# %% ../nbs/14_playground.ipynb #8ee542de
 _JS_SHOW = r"""
 const wonder = 150       // ms: what comes sooner seems to be there at once
 const say = (p, about, words) => { p.box.querySelector(`[data-says=${about}]`).textContent = words }
@@ -880,7 +883,7 @@ const sayBusy = (p, busy) => {
 const show = p => {
   const question = mainQuestion(p.state), answer = answerTo(p, question), result = p.asking.found(question)
   say(p, "answer", result?.problem ? `No scores: ${result.problem}.` : "")
-  if (answer) p.last = {question, answer}
+  if (answer && answer !== p.last?.answer) p.last = {question, answer}
   drawControls(p)
   drawLetters(p)
   sayBusy(p, ![question, ...fourQuestions(p.state)].every(p.asking.found))
