@@ -23,7 +23,7 @@ from .model import CNNLSTM, check_arrays
 from .mutation import DIRECTIONS
 from .sequences import LETTERS
 
-# %% ../nbs/13_in_page.ipynb #36b476ea
+# %% ../nbs/13_in_page.ipynb #72546970
 def _array(tensor):
     "An array for JSON: its shape and its bytes, single precision, little end first, in base64"
     values = tensor.detach().cpu().numpy().astype("<f4")
@@ -43,22 +43,26 @@ def _lstm(layer):
 
 def _dense(layer): return dict(kind="dense", weight=_array(layer.weight.T), bias=_array(layer.bias))
 
-# %% ../nbs/13_in_page.ipynb #7eb28244
+def _pool(layer): return dict(kind="pool", size=layer.kernel_size)
+
+# %% ../nbs/13_in_page.ipynb #353a63bc
+def _without_arrays(kind): return lambda layer: dict(kind=kind)
+
 _KINDS = dict(      # what `CNNLSTM` calls a layer: how it is written
-    conv1d=_conv1d, batch_normalization=_norm, lstm=_lstm, dense=_dense,
-    re_lu=lambda layer: dict(kind="relu"), dense_re_lu=lambda layer: dict(kind="relu"),
-    max_pooling1d=lambda layer: dict(kind="pool", size=layer.kernel_size),
-    flatten=lambda layer: dict(kind="flatten"))
+    conv1d=_conv1d, batch_normalization=_norm, lstm=_lstm, dense=_dense, max_pooling1d=_pool,
+    re_lu=_without_arrays("relu"), dense_re_lu=_without_arrays("relu"), flatten=_without_arrays("flatten"))
 
 def _layer(name, layer):
     "A layer for JSON; a number behind its name, as in conv1d_1, says only which of its kind it is"
     return _KINDS[re.sub(r"_\d+$", "", name)](layer)
 
-# %% ../nbs/13_in_page.ipynb #241a5e25
+# %% ../nbs/13_in_page.ipynb #6215738e
 def _check_packable(model):
     "Raise unless `model` is a `CNNLSTM` as its configuration builds it, in finite single precision"
     if type(model) is not CNNLSTM:
         raise TypeError(f"model must be a CNNLSTM, but is a {type(model).__name__}")
+    classes = model.config["dense"][-1]
+    if classes < 2: raise ValueError(f"model must have at least two classes, but has {classes}")
     with torch.device("meta"): built = CNNLSTM(**model.config)      # without numbers
     if repr(built.layers) != repr(model.layers):
         raise ValueError("model must have the layers that its configuration builds, but was altered")
@@ -73,8 +77,8 @@ def packed(
 )->dict: # maxlen, classes, labels (or None) and layers, each with its kind, sizes and arrays
     """A network as JSON can hold it, its weights exact
 
-    Raises `TypeError` for another kind of model, `ValueError` for one that was altered, is not in single
-    precision or not finite."""
+    Raises `TypeError` for another kind of model, `ValueError` for one that was altered, has one class, is not
+    in single precision or not finite."""
     _check_packable(model)
     layers = [_layer(name, layer) for name, layer in model.layers.named_children()]
     return dict(maxlen=model.config["maxlen"], classes=model.config["dense"][-1], labels=model.labels,
@@ -116,7 +120,7 @@ const derivatives = [
 for (const [kernelName, kept, gradFunc] of derivatives) tf.registerGradient({kernelName, ...kept, gradFunc})
 """
 
-# %% ../nbs/13_in_page.ipynb #f1a8e7c5
+# %% ../nbs/13_in_page.ipynb #460bcf9c
 _JS_ARRAYS = r"""
 const base64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 const sixBits = Object.fromEntries([...base64].map((letter, k) => [letter, k]))
@@ -127,18 +131,32 @@ const bytes = text => {
     return sixBits[letters[k]] << 2 + 2*(i % 3) | sixBits[letters[k + 1]] >> 4 - 2*(i % 3)
   })
 }
-const tensor = ({shape, data}) => tf.tensor(new Float32Array(bytes(data).buffer), shape)
+const numbers = ({data}) => new Float32Array(bytes(data).buffer)
+const tensor = array => tf.tensor(numbers(array), array.shape)
 """
 
-# %% ../nbs/13_in_page.ipynb #8e402fb9
+# %% ../nbs/13_in_page.ipynb #298e9313
+_JS_CHANNELS = r"""
+const eachChannel = (scale, shift) => tf.customGrad(x => {
+  const channels = scale.length
+  const value = x.dataSync().map((v, k) => scale[k % channels]*v + shift[k % channels])
+  const gradFunc = dy => tf.tensor(dy.dataSync().map((v, k) => scale[k % channels]*v), x.shape)
+  return {value: tf.tensor(value, x.shape), gradFunc}
+})
+const plus = bias => {
+  const shift = numbers(bias)
+  return eachChannel(shift.map(() => 1), shift)
+}
+"""
+
+# %% ../nbs/13_in_page.ipynb #c3ba2b26
 _JS_CONVOLUTION = r"""
 const asPicture = x => tf.reshape(x, [x.shape[0], x.shape[1], 1, x.shape[2]])
 const asSequence = x => tf.reshape(x, [x.shape[0], x.shape[1], x.shape[3]])
 const conv1d = ({weight, bias}) => {
   const [width, channels, filters] = weight.shape
-  const kernel = tensor({...weight, shape: [width, 1, channels, filters]})
-  const added = tensor(bias)
-  return x => asSequence(tf.add(tf.conv2d(asPicture(x), kernel, 1, "same"), added))
+  const kernel = tensor({...weight, shape: [width, 1, channels, filters]}), add = plus(bias)
+  return x => add(asSequence(tf.conv2d(asPicture(x), kernel, 1, "same")))
 }
 """
 
@@ -168,28 +186,34 @@ const pool = ({size}) => tf.customGrad(x => {
 })
 """
 
-# %% ../nbs/13_in_page.ipynb #229d292c
+# %% ../nbs/13_in_page.ipynb #81796641
 _JS_PLAIN_LAYERS = r"""
 const norm = ({weight, bias, mean, variance, epsilon}) => {
-  const scale = tf.tidy(() => tf.div(tensor(weight), tf.sqrt(tf.add(tensor(variance), epsilon))))
-  const shift = tf.tidy(() => tf.sub(tensor(bias), tf.mul(tensor(mean), scale)))
-  return x => tf.add(tf.mul(x, scale), shift)
+  const spread = numbers(variance).map(v => Math.sqrt(v + epsilon)), centre = numbers(mean)
+  const scale = numbers(weight).map((v, k) => v/spread[k])
+  return eachChannel(scale, numbers(bias).map((v, k) => v - centre[k]*scale[k]))
 }
 const relu = () => x => tf.relu(x)
 const flatten = () => x => tf.reshape(x, [x.shape[0], x.shape[1]*x.shape[2]])
 const dense = ({weight, bias}) => {
-  const matrix = tensor(weight), added = tensor(bias)
-  return x => tf.add(tf.matMul(x, matrix), added)
+  const matrix = tensor(weight), add = plus(bias)
+  return x => add(tf.matMul(x, matrix))
 }
 """
 
-# %% ../nbs/13_in_page.ipynb #d5f353f5
+# %% ../nbs/13_in_page.ipynb #bda2c27c
 _JS_LSTM = r"""
 const quarters = array => tf.tidy(() => tf.split(tensor(array), 4, array.shape.length - 1))
+const quarterBias = ({data}, k) => {
+  const all = numbers({data}), units = all.length/4
+  return all.slice(k*units, (k + 1)*units)
+}
 const gates = ({input, recurrent, bias}) => {
-  const fromInput = quarters(input), fromState = quarters(recurrent), added = quarters(bias)
+  const fromInput = quarters(input), fromState = quarters(recurrent)
+  const ones = new Float32Array(recurrent.shape[0]).fill(1)
+  const add = fromInput.map((_, k) => eachChannel(ones, quarterBias(bias, k)))
   return (x, said) => fromInput.map((matrix, k) =>
-    tf.add(tf.add(tf.matMul(x, matrix), tf.matMul(said, fromState[k])), added[k]))
+    add[k](tf.add(tf.matMul(x, matrix), tf.matMul(said, fromState[k]))))
 }
 const step = ([take, keep, offer, show], cell) => {
   const next = tf.add(tf.mul(tf.sigmoid(keep), cell), tf.mul(tf.sigmoid(take), tf.tanh(offer)))
@@ -333,13 +357,13 @@ const places = (x, base, at) => {
 }
 """
 
-# %% ../nbs/13_in_page.ipynb #6510dc32
+# %% ../nbs/13_in_page.ipynb #1e6f61bd
 _JS_ATTRIBUTION = r"""
 const averageGradient = (network, x, base, {target, output, rule, n}) => {
   const {at, weights} = rules[rule](n)
   const found = gradients(network, places(x, base, at), target, output)
   const mean = new Float64Array(x.length)
-  weights.forEach((w, row) => { for (let k = 0; k < mean.length; k++) mean[k] += w*found[row*mean.length + k] })
+  found.forEach((slope, k) => { mean[k % x.length] += weights[Math.floor(k/x.length)]*slope })
   return mean
 }
 const attributed = (network, letters, how) => {
@@ -349,8 +373,8 @@ const attributed = (network, letters, how) => {
   const [prediction, baselinePrediction] = rows.map(row => outputs[how.output].value(row, how.target))
   const scores = Float32Array.from(mean, (v, k) => v*(x[k] - base[k]))
   const completenessError = Math.abs(total(scores) - (prediction - baselinePrediction))
-  const hypothetical = Float32Array.from(mean)
-  return {probabilities: softmax(rows[0]), scores, hypothetical, prediction, baselinePrediction, completenessError}
+  const said = {probabilities: softmax(rows[0]), prediction, baselinePrediction, completenessError}
+  return {...said, scores, hypothetical: Float32Array.from(mean)}
 }
 """
 
@@ -458,7 +482,7 @@ const sequenceOf = (name, value, length) => {
 }
 """
 
-# %% ../nbs/13_in_page.ipynb #944c06b8
+# %% ../nbs/13_in_page.ipynb #2fc79b4a
 _JS_CHECKS = r"""
 const checks = {
   network: name => oneOf("network", name, [...networks.keys()]),
@@ -467,11 +491,7 @@ const checks = {
   sequence: (text, {network, networks: names}) =>
     (names ?? [network]).forEach(name => sequenceOf("sequence", text, networks.get(name).maxlen)),
   target: (target, {network}) => whole("target", target, 0, networks.get(network).classes - 1),
-  output: (output, {network}) => {
-    oneOf("output", output, Object.keys(outputs))
-    if (output != "logit" && networks.get(network).classes < 2)
-      refuse(`output must be "logit" for a network with one class, but got ${shown(output)}`)
-  },
+  output: output => oneOf("output", output, Object.keys(outputs)),
   baseline: baseline => Array.isArray(baseline) && baseline.length == 4 && baseline.every(Number.isFinite) ||
     typeof baseline == "string" && oneOf("baseline", baseline, Object.keys(shares)) ||
     refuse(`baseline must be a name or four numbers, but got ${shown(baseline)}`),
@@ -503,7 +523,7 @@ const checkQuestion = question => {
 }
 """
 
-# %% ../nbs/13_in_page.ipynb #77323c81
+# %% ../nbs/13_in_page.ipynb #be657cb3
 _JS_ANSWERS = r"""
 const networks = new Map(descriptions)
 const kept = new Map()
@@ -512,7 +532,8 @@ const networkOf = name => {
   return kept.get(name)
 }
 const numbersOf = text => [...text].map(letter => alphabet.indexOf(letter))
-const quartets = values => Array.from({length: values.length/4}, (_, k) => Array.from(values.slice(4*k, 4*k + 4)))
+const quartets = values =>
+  Array.from({length: values.length/4}, (_, k) => Array.from(values.slice(4*k, 4*k + 4)))
 const answers = {
   predict: ({networks: names, sequence}) => {
     const x = oneHot(numbersOf(sequence))
@@ -538,11 +559,12 @@ const answer = question => {
 }
 """
 
-# %% ../nbs/13_in_page.ipynb #512951f6
-_PIECES = (_JS_PLATFORM, _JS_DERIVATIVES, _JS_ARRAYS, _JS_CONVOLUTION, _JS_POOL, _JS_PLAIN_LAYERS, _JS_LSTM,
-           _JS_NETWORK, _JS_EXPLAINED, _JS_OUTPUTS, _JS_GRADIENTS, _JS_RULES, _JS_GAUSS, _JS_PATH,
-           _JS_ATTRIBUTION, _JS_TABLE, _JS_ALLOWED, _JS_EDITS_BY_SCORES, _JS_EDITS_BY_TRIAL, _JS_EDIT,
-           _JS_REFUSALS, _JS_CHECKS, _JS_FIELDS, _JS_ANSWERS)
+# %% ../nbs/13_in_page.ipynb #a570d25b
+_COMPUTING = (_JS_PLATFORM, _JS_DERIVATIVES, _JS_ARRAYS, _JS_CHANNELS, _JS_CONVOLUTION, _JS_POOL,
+              _JS_PLAIN_LAYERS, _JS_LSTM, _JS_NETWORK)
+_ATTRIBUTING = (_JS_EXPLAINED, _JS_OUTPUTS, _JS_GRADIENTS, _JS_RULES, _JS_GAUSS, _JS_PATH, _JS_ATTRIBUTION)
+_EDITING = (_JS_TABLE, _JS_ALLOWED, _JS_EDITS_BY_SCORES, _JS_EDITS_BY_TRIAL, _JS_EDIT)
+_ANSWERING = (_JS_REFUSALS, _JS_CHECKS, _JS_FIELDS, _JS_ANSWERS)
 
 def _check_networks(networks):
     "Raise unless `networks` maps names to something"
@@ -550,7 +572,8 @@ def _check_networks(networks):
         raise TypeError(f"networks must map names to models, but is a {type(networks).__name__}")
     if not networks: raise ValueError("networks must hold at least one network")
     for name in networks:
-        if not isinstance(name, str): raise TypeError(f"networks must have names of text, but got {shown(name)}")
+        if isinstance(name, str): continue
+        raise TypeError(f"networks must have names of text, but got {shown(name)}")
 
 def engine(
     networks:Mapping, # name to `CNNLSTM`
@@ -561,7 +584,8 @@ def engine(
     _check_networks(networks)
     descriptions = json.dumps([[name, packed(model)] for name, model in networks.items()])
     data = "const descriptions = " + descriptions.replace("<", r"\u003c")
-    chapter = "\n".join(["(() => {", data, *_PIECES, "globalThis.answer = answer", "})()"])
+    chapter = "\n".join(["(() => {", data, *_COMPUTING, *_ATTRIBUTING, *_EDITING, *_ANSWERING,
+                         "globalThis.answer = answer", "})()"])
     return "\n;\n".join([_JS_SELF, _library(), chapter])
 
 # %% ../nbs/13_in_page.ipynb #7d5114ee
