@@ -5,7 +5,9 @@
 # %% auto #0
 __all__ = ['Playground']
 
-# %% ../nbs/14_playground.ipynb #513608f7
+# %% ../nbs/14_playground.ipynb #cad70dc3
+import gzip
+from base64 import b64encode
 from collections.abc import Mapping
 
 # %% ../nbs/14_playground.ipynb #3e05b895
@@ -292,7 +294,7 @@ const asking = (ask, wantedNow, tell) => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #6cda02c0
+# %% ../nbs/14_playground.ipynb #36dedc8c
 _JS_WORDS = r"""
 const plain = v => Math.abs(v) && Math.abs(v) < .001 ? Math.abs(v).toExponential(1) : Math.abs(v).toFixed(3)
 const signed = v => (v < 0 ? "\u2212" : "+") + plain(v)
@@ -309,6 +311,7 @@ const saidInWords = (world, state, answer) => {
 }
 const changeInWords = (earlier, scores) => {
   const change = scores.map((v, k) => Math.abs(v - earlier[k])), k = change.indexOf(Math.max(...change))
+  if (!change[k]) return "No score changed."
   return `The score that changed most is that of position ${k + 1}: ` +
     `from ${signed(earlier[k])} to ${signed(scores[k])}.`
 }
@@ -591,7 +594,7 @@ const picture = (world, state, question, answer) => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #e035de7f
+# %% ../nbs/14_playground.ipynb #5773a299
 _JS_CONTROLS = r"""
 const button = (does, words) => element("button", {type: "button", "data-do": does}, words)
 const menu = (world, name, words) => {
@@ -606,12 +609,12 @@ const sequenceControls = world =>
   element("p", {class: "problem", "data-says": "typed", role: "status"}) +
   element("div", {class: "controls"}, button("example", "Example"), button("random", "Random"),
     button("reverse", "Reverse complement"), button("undo", "Undo"), button("redo", "Redo"))
-const askedControls = world => element("div", {class: "controls"},
-  menu(world, "network", "network"), menu(world, "target", "class"), menu(world, "output", "output"),
+const askedControls = world => element("div", {class: "controls"}, menu(world, "network", "network"),
   element("span", {class: "computing-sign", "aria-hidden": "true"}, "computing …"))
 const stepsField = world => element("label", {}, "steps", shape("input",
   {type: "number", min: 1, max: world.mostSteps, step: 1, "data-menu": "n"}))
 const wayControls = world => element("div", {class: "controls"},
+  menu(world, "target", "class"), menu(world, "output", "output"),
   menu(world, "baseline", "baseline"), menu(world, "rule", "rule"), stepsField(world)) +
   element("p", {class: "problem", "data-says": "steps", role: "status"})
 const editControls = world => element("div", {class: "controls"},
@@ -622,7 +625,7 @@ const copyControls = linked => element("div", {class: "controls"},
   button("png", "Save PNG"))
 """
 
-# %% ../nbs/14_playground.ipynb #37628466
+# %% ../nbs/14_playground.ipynb #fe1be326
 _JS_PLACES = r"""
 const letterChoice = element("div", {class: "choice", role: "group", hidden: ""},
   [...letters].map(letter => element("button", {type: "button", "data-letter": letter}, letter)))
@@ -646,7 +649,7 @@ const places = (world, linked) =>
   element("p", {class: "problem", "data-says": "link", role: "status"}) +
   sequenceControls(world) + askedControls(world) +
   element("p", {class: "problem", "data-says": "answer", role: "status"}) +
-  element("p", {class: "words", "aria-live": "polite"}) + element("div", {"data-view": "meters"}) +
+  element("div", {"data-view": "meters"}) + element("p", {class: "words", "aria-live": "polite"}) +
   element("p", {class: "caption", "data-view": "caption"}) + linesPlace(world) + sumPlace +
   wayControls(world) + element("div", {class: "controls"}, compareButton(world)) + fourPlace(world) +
   element("h3", {class: "head"}, "Edits") + editControls(world) +
@@ -695,7 +698,7 @@ _CSS_CONTROLS = """
 @media (prefers-color-scheme: dark) { .gcig-playground :focus-visible { outline-color: #56B4E9 } }
 """
 
-# %% ../nbs/14_playground.ipynb #141e4fef
+# %% ../nbs/14_playground.ipynb #c3ca22d7
 #| code-fold: true
 _CSS_VIEWS = """
 .gcig-playground .words { min-height: 2.9em }
@@ -759,7 +762,7 @@ _CSS_VIEWS = """
 .gcig-playground .card { min-width: 0; border: 1px solid var(--line); border-radius: 8px; padding: .5rem }
 @media (max-width: 640px) {      /* a phone, or half a laptop */
   .gcig-playground .pair, .gcig-playground .four { grid-template-columns: minmax(0, 1fr) }
-  .gcig-playground .words { min-height: 5.8em }
+  .gcig-playground .words { min-height: 4.4em }
   .gcig-playground .meter { grid-template-columns: 5.5rem 1fr 3.2rem }
 }
 """
@@ -1099,7 +1102,7 @@ const bindFields = p => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #1f5a0134
+# %% ../nbs/14_playground.ipynb #b66cb0c1
 _JS_PICK = r"""
 const choiceOfLetter = p => p.box.querySelector(".choice")
 const pick = (p, k) => {
@@ -1140,6 +1143,9 @@ const bindLetters = p => {
     openChoice(p, p.picked)
   }
   lines.onkeydown = event => letterKey(p, event)
+  lines.addEventListener("focusin", ({target}) => {       // whoever put the focus there
+    if (target.dataset.k !== undefined) p.picked = Number(target.dataset.k)
+  })
   lines.addEventListener("focusout", ({relatedTarget}) => {
     if (!lines.contains(relatedTarget)) closeChoice(p)
   })
@@ -1211,7 +1217,7 @@ const postOffice = post => {
 }
 """
 
-# %% ../nbs/14_playground.ipynb #abb0aa3d
+# %% ../nbs/14_playground.ipynb #99204caf
 _JS_PAGE = r"""
 const workerAsk = code => {
   const worker = new Worker(URL.createObjectURL(new Blob([code], {type: "text/javascript"})))
@@ -1220,9 +1226,13 @@ const workerAsk = code => {
   worker.onerror = ({message}) => office.fail(`The computation failed: ${message}`)
   return office.ask
 }
-const wake = (box, linked) => {
-  const [world, code] = [...box.querySelectorAll("script")].map(script => JSON.parse(script.textContent))
-  open(box, world, workerAsk(code), linked)
+const unpacked = packed => {
+  const bytes = Uint8Array.from(atob(packed), letter => letter.charCodeAt(0))
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text()
+}
+const wake = async (box, linked) => {
+  const [world, packed] = [...box.querySelectorAll("script")].map(script => JSON.parse(script.textContent))
+  open(box, world, workerAsk(await unpacked(packed)), linked)
 }
 for (const box of document.querySelectorAll(".gcig-playground.asleep")) {
   const first = !document.querySelector(".gcig-playground.linked")      // the address is the first one's
@@ -1248,7 +1258,7 @@ const render = ({model, el}) => {
 export default { render }
 """
 
-# %% ../nbs/14_playground.ipynb #dc2cd150
+# %% ../nbs/14_playground.ipynb #47a583eb
 _CSS = _CSS_DRAWINGS + _CSS_CONTROLS + _CSS_VIEWS
 _JS_PLAY = "".join([
     _JS_WORLD, _JS_TYPED, _JS_STATE, _JS_ACTIONS, _JS_HISTORY, _JS_LINK, _JS_READ_LINK, _JS_TRUTH,
@@ -1261,9 +1271,14 @@ _JS_DOES = "".join([
     _JS_ADDRESS, _JS_PERFORM, _JS_EDITS, _JS_CLIPBOARD, _JS_HANDS, _JS_FIELDS, _JS_PICK, _JS_OPEN, _JS_POST])
 _JS = JS_MARKUP + _JS_PLAY + _JS_LOOKS + _JS_DRAWS + _JS_DOES
 
+def _packed(code):
+    "Text as a page holds it: gzip, in letters; the same each time"
+    return b64encode(gzip.compress(code.encode(), mtime=0)).decode()
+
 def _as_html(world, code):
     "A piece of HTML that needs nothing from elsewhere; `code` is the worker's"
-    data = "\n".join(f'<script type="application/json">{as_json(part)}</script>' for part in (world, code))
+    parts = (world, _packed(code))
+    data = "\n".join(f'<script type="application/json">{as_json(part)}</script>' for part in parts)
     words = f"The playground needs JavaScript. Its first example is {world['examples'][0]}."
     box = f'<div class="gcig-playground asleep"><p>{words}</p>\n{data}</div>'
     return f"<style>{_CSS}</style>\n{box}\n<script>(() => {{{_JS}{_JS_PAGE}}})()</script>\n"
