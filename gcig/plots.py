@@ -33,10 +33,10 @@ DIVERGING = LinearSegmentedColormap.from_list("gcig", _BLUE_TO_RED, N=_SHADES)
 
 # %% ../nbs/09_plots.ipynb #e626743e
 _SIZES = {
-    "figure.dpi": 110,      # more would be sharper, and every stored notebook larger
+    "figure.dpi": 2*72,     # two pixels a point: the pages show half the pixels, which stays sharp
     "savefig.dpi": 150,     # a file may be printed, or looked at closely
-    "font.size": 10,
-    "axes.titlesize": 11,
+    "font.size": 11,        # on a page 9 pixels or more, also where a picture of 12 inches must shrink
+    "axes.titlesize": 12,   # told apart from labels
     "lines.linewidth": 1.6,
 }
 _PLAIN = {
@@ -70,7 +70,7 @@ def _axes(ax, size):
     return plt.subplots(figsize=size)[1]
 
 # %% ../nbs/09_plots.ipynb #184b043a
-_LETTERS_PER_INCH = 12      # a letter of the style is some 6 points wide
+_LETTERS_PER_INCH = 11      # a letter of the style is some 6.5 points wide
 _LEAST_TITLE = 60           # letters that stay, also where axes are small
 _LEAST_YLABEL = 24
 
