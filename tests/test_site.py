@@ -110,7 +110,7 @@ BAD_PICTURES = """
 # pictures of fewer than two pixels a point, or so much smaller than they were drawn that labels of 11 points
 # (gcig.plots.STYLE) get smaller than 9 pixels
 UNREADABLE = """
-[...document.querySelectorAll("main .cell-output-display img")]
+[...document.querySelectorAll("main .cell-output-display img")].filter(i => i.clientWidth)
   .map(i => [i.clientWidth / (i.naturalWidth / 2), i.alt.slice(0, 60)])
   .filter(([scale]) => scale > 1.01 || scale < 9 / 11)
 """

@@ -7,7 +7,6 @@ processes the copies, then Quarto renders them where it is on the PATH, and smal
 same `_quarto.yml` and to the same addresses. No page loads anything from another host.
 """
 import argparse
-import base64
 import json
 import os
 import re
@@ -17,11 +16,14 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from nbdev.config import get_config
 from tqdm import tqdm
+
+import pictures
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = ROOT / "build/site"
@@ -171,27 +173,6 @@ def render():
     return "smalldocs"
 
 
-PIXELS_A_POINT = 2      # of `gcig.plots.STYLE`, so that pictures are sharp
-HEADER = 24             # bytes of a PNG up to the end of its width and height
-PICTURE = re.compile(r'<img\b[^>]*?\bsrc="([^"]+\.png|data:image/png;base64,[^"]+)"[^>]*>')
-
-
-def png_size(source, folder):
-    "Width and height in pixels of a PNG that lies in a page or beside it"
-    if source.startswith("data:"): header = base64.b64decode(source.partition(",")[2][:HEADER * 4 // 3])
-    else: header = (folder / source).read_bytes()[:HEADER]
-    return [int.from_bytes(header[i:i + 4], "big") for i in (HEADER - 8, HEADER - 4)]
-
-
-def with_sizes(html, folder):
-    "A page whose pictures have the size that they were drawn for, which also keeps the page from jumping"
-    def sized(match):
-        if " width=" in match[0]: return match[0]
-        width, height = (pixels // PIXELS_A_POINT for pixels in png_size(match[1], folder))
-        return match[0].replace("<img", f'<img width="{width}" height="{height}"', 1)
-    return PICTURE.sub(sized, html)
-
-
 def without_web_fonts(css):
     "A style sheet without what it imports from other hosts"
     return re.sub(r"@import\s*(url\()?\s*([\"']?)https?://[^\"')]*\2\s*\)?[^;]*;", "", css)
@@ -219,7 +200,7 @@ def main():
     prepare(executed, asked.full, mathml=not shutil.which("quarto"))
     made_with = render()
     for path in (PAGES / "_docs").rglob("*.css"): rewrite(path, without_web_fonts)
-    for path in (PAGES / "_docs").glob("*.html"): rewrite(path, lambda html: with_sizes(html, path.parent))
+    for path in (PAGES / "_docs").glob("*.html"): rewrite(path, partial(pictures.prepared, folder=path.parent))
     shutil.rmtree(out, ignore_errors=True)
     shutil.move(PAGES / "_docs", out)
     print(f"{out / 'index.html'}, made with {made_with} in {time.perf_counter() - start:.0f} s")
