@@ -13,9 +13,14 @@ from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from playwright.sync_api import expect
 from test_explorer import all_changed, shown
+from test_project import tool
+
+from gcig.plots import CLASS_COLOURS, COLOURS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -245,3 +250,22 @@ def test_pages_show_the_outputs_that_were_handed_over(docs):
         html = (docs / f"{address(path)}.html").read_text(encoding="utf-8")
         page = unescape(re.sub(r"<[^>]*>", "", html))
         assert [p[:80] for p in printed(path) if p not in page] == [], path.stem
+
+
+def light(colour):
+    "Relative luminance of a colour, as the WCAG define it"
+    linear = np.where(colour <= .04045, colour / 12.92, ((colour + .055) / 1.055)**2.4)
+    return float(linear @ [.2126, .7152, .0722])
+
+
+def test_figures_have_a_twin_whose_colours_can_be_told_from_a_dark_ground():
+    pictures = tool("pictures")
+    ground = pictures.for_dark(np.ones(3))
+    assert np.allclose(ground*255, 0x22)
+    black = pictures.for_dark(np.zeros(3))
+    assert (light(black) + .05) / (light(ground) + .05) > 7
+    for colour in (COLOURS | CLASS_COLOURS).values():
+        drawn = np.array(to_rgb(colour))
+        twin = pictures.for_dark(drawn)
+        assert (light(twin) + .05) / (light(ground) + .05) > 2.9, colour
+        assert (np.argsort(twin) == np.argsort(drawn)).all() or np.ptp(drawn) < .1, "another hue"

@@ -9,6 +9,7 @@ from PIL import Image
 PIXELS_A_POINT = 2      # of `gcig.plots.STYLE`, so that pictures are sharp
 GROUND = 0x22 / 255     # of the dark theme's pages
 TEXT = .87              # what black becomes: near the theme's white, and softer
+LUMA = np.array([[.2126], [.7152], [.0722]])    # how light red, green and blue look (ITU-R BT.709)
 SOME = 1e-6             # of ink: where there is none, its darkness doesn't matter, but may not be 0/0
 PICTURE = re.compile(r'<img\b[^>]*?\bsrc="([^"]+\.png|data:image/png;base64,[^"]+)"[^>]*>')
 EMBEDDED = "data:image/png;base64,"
@@ -29,8 +30,8 @@ def for_dark(colours):
     white = colours.min(-1, keepdims=True)
     share = 1 - white
     ink = colours - white
-    darkness = 1 - ink.max(-1, keepdims=True) / np.maximum(share, SOME)     # of the ink
-    return ink + white*GROUND + TEXT*share*darkness**2      # squared: colours are to change less than black
+    darkness = 1 - ink @ LUMA / np.maximum(share, SOME)     # of the ink
+    return np.minimum(ink + white*GROUND + TEXT*share*darkness**4, 1)   # **4: of the letters none changes much
 
 
 def twin(png):
