@@ -1,4 +1,7 @@
-"""The built site in a real Chromium: every page, at two widths, in both themes, with the network cut off."""
+"""The built site in a real Chromium: every page, at two widths, in both themes, with the network cut off.
+
+The themes are those that readers get: Quarto and smalldocs remember a reader's choice in the browser's store,
+each under a name of its own, and take the system's scheme where there is none."""
 import functools
 import json
 import re
@@ -10,9 +13,14 @@ from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from playwright.sync_api import expect
 from test_explorer import all_changed, shown
+from test_project import tool
+
+from gcig.plots import CLASS_COLOURS, COLOURS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,7 +32,14 @@ def address(path):
 
 PAGES = sorted(map(address, (ROOT / "nbs").glob("*.ipynb")))
 MOST = 3_000_000        # bytes of a page with all that it loads: a second or two on a slow line
+MOST_OF = dict(index=1_000_000, playground=1_200_000)       # the first page is opened in passing
 FEWEST = 20             # links of a page: the sidebar alone has as many
+PHONE = dict(width=390, height=844)
+SCREEN = dict(width=1280, height=900)
+CHOICE = dict(light="default", dark="alternate")
+REMEMBER = """
+for (const name of ["quarto-color-scheme", "smalldocs-scheme"]) localStorage.setItem(name, %s)
+"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -55,7 +70,24 @@ def test_the_pages_are_those_of_the_notebooks(docs):
     assert sorted(p.stem for p in docs.glob("*.html")) == PAGES
 
 
-def visit(page, site, name, width):
+def choose(page, scheme):
+    "Let a page find that its reader has chosen a theme, the other one than the system's"
+    page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
+    page.add_init_script(REMEMBER % json.dumps(CHOICE[scheme]))
+
+
+def ground(page):
+    "How light the page's ground is, 0 to 255"
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return max(int(part) for part in re.findall(r"\d+", colour)[:3])
+
+
+def in_theme(page, scheme):
+    "Whether the page's ground is that of the theme"
+    return ground(page) < 64 if scheme == "dark" else ground(page) > 192
+
+
+def visit(page, site, name):
     "Open a page; return what went wrong on the way and the bytes that it took"
     wrong = []
     responses = []
@@ -71,7 +103,6 @@ def visit(page, site, name, width):
     page.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))
     page.on("request", asked)
     page.on("response", lambda r: responses.append(r))
-    page.set_viewport_size(dict(width=width, height=900))
     page.goto(f"{site}/{name}.html")
     wrong += [f"{r.status}: {r.url}" for r in responses if r.status >= 400]
     return wrong, sum(len(r.body()) for r in responses)
@@ -81,20 +112,69 @@ def visit(page, site, name, width):
 BAD_PICTURES = """
 [...document.images].filter(i => !i.alt.trim() || !i.naturalWidth).map(i => i.src.slice(0, 60))
 """
+# pictures of fewer than two pixels a point, or so much smaller than they were drawn that labels of 11 points
+# (gcig.plots.STYLE) get smaller than 9 pixels
+UNREADABLE = """
+[...document.querySelectorAll("main .cell-output-display img")].filter(i => i.clientWidth)
+  .map(i => [i.clientWidth / (i.naturalWidth / 2), i.alt.slice(0, 60)])
+  .filter(([scale]) => scale > 1.01 || scale < 9 / 11)
+"""
+# what loses its right end on a screen: tables, and code of at most so many columns
+CUT_OFF = """
+columns => {
+  const wide = e => e.scrollWidth > e.clientWidth + 1
+  const longest = e => Math.max(...e.textContent.split("\\n").map(line => line.length))
+  const tables = "main table, main .sd-table, main .cell-output-display:has(table)"
+  const boxes = [...document.querySelectorAll(tables)]
+  const code = [...document.querySelectorAll("main pre")].filter(e => e.clientWidth && longest(e) <= columns)
+  return [...boxes, ...code].filter(wide).map(e => e.textContent.trim().slice(0, 80))
+}
+"""
+COLUMNS = 94            # of code that fit beside both columns of links at 1280 pixels
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("width, scheme", [(1280, "light"), (1280, "dark"), (390, "light")])
-def test_page(chromium, site, name, width, scheme):
-    page = chromium.new_page(color_scheme=scheme)
-    wrong, size = visit(page, site, name, width)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [SCREEN, PHONE], ids=["screen", "phone"])
+def test_page(chromium, site, name, scheme, size):
+    page = chromium.new_page(viewport=size)
+    choose(page, scheme)
+    wrong, weight = visit(page, site, name)
     assert wrong == []
-    assert 10_000 < size <= MOST
-    assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+    assert 10_000 < weight <= MOST_OF.get(name, MOST)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], "the page scrolls sideways"
     assert page.evaluate(BAD_PICTURES) == []
     assert page.locator("main h1").count() == 1
-    page.wait_for_timeout(100)      # what scrolls has been marked
-    if width == 1280: accessible(page)
+    page.wait_for_timeout(100)      # what scrolls has been marked, and the theme been switched
+    assert in_theme(page, scheme)
+    if size == SCREEN:
+        assert page.evaluate(UNREADABLE) == []
+        assert page.evaluate(CUT_OFF, COLUMNS) == []
+        accessible(page)
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_system_decides_on_the_theme_of_who_has_not_chosen(chromium, site, scheme):
+    page = chromium.new_page(color_scheme=scheme)
+    page.goto(f"{site}/index.html")
+    page.wait_for_timeout(100)
+    assert in_theme(page, scheme)
+    page.close()
+
+
+# the boxes of what is drawn in the text of a page
+DRAWN = """
+[...document.querySelectorAll("main :is(svg, canvas, img)")].map(e => e.getBoundingClientRect())
+  .filter(box => box.width > 200 && box.height > 40).map(box => box.bottom)
+"""
+
+
+def test_the_first_screen_of_a_phone_shows_a_picture(chromium, site):
+    page = chromium.new_page(viewport=PHONE)
+    page.goto(f"{site}/index.html")
+    page.wait_for_timeout(100)
+    assert any(bottom <= PHONE["height"] for bottom in page.evaluate(DRAWN))
     page.close()
 
 
@@ -134,8 +214,9 @@ def test_no_link_is_broken(chromium, site, docs):
 @pytest.mark.parametrize("name", ["index", "tutorial"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_explorer_works_on_the_page(chromium, site, name, scheme):
-    context = chromium.new_context(viewport=dict(width=1280, height=900), color_scheme=scheme)
+    context = chromium.new_context(viewport=SCREEN)
     page = context.new_page()
+    choose(page, scheme)
     page.goto(f"{site}/{name}.html")
     context.set_offline(True)
     slider = page.locator(".gcig-explorer input[type=range]")
@@ -146,7 +227,7 @@ def test_the_explorer_works_on_the_page(chromium, site, name, scheme):
 
 
 def test_search_finds_completeness(chromium, site):
-    page = chromium.new_page(viewport=dict(width=1280, height=900))
+    page = chromium.new_page(viewport=SCREEN)
     page.goto(f"{site}/index.html")
     page.locator("input[type=search], #quarto-search input").first.fill("completeness")
     hit = page.get_by_role("link").filter(has_text=re.compile("completeness", re.I)).first
@@ -169,3 +250,22 @@ def test_pages_show_the_outputs_that_were_handed_over(docs):
         html = (docs / f"{address(path)}.html").read_text(encoding="utf-8")
         page = unescape(re.sub(r"<[^>]*>", "", html))
         assert [p[:80] for p in printed(path) if p not in page] == [], path.stem
+
+
+def light(colour):
+    "Relative luminance of a colour, as the WCAG define it"
+    linear = np.where(colour <= .04045, colour / 12.92, ((colour + .055) / 1.055)**2.4)
+    return float(linear @ [.2126, .7152, .0722])
+
+
+def test_figures_have_a_twin_whose_colours_can_be_told_from_a_dark_ground():
+    pictures = tool("pictures")
+    ground = pictures.for_dark(np.ones(3))
+    assert np.allclose(ground*255, 0x22)
+    black = pictures.for_dark(np.zeros(3))
+    assert (light(black) + .05) / (light(ground) + .05) > 7
+    for colour in (COLOURS | CLASS_COLOURS).values():
+        drawn = np.array(to_rgb(colour))
+        twin = pictures.for_dark(drawn)
+        assert (light(twin) + .05) / (light(ground) + .05) > 2.9, colour
+        assert (np.argsort(twin) == np.argsort(drawn)).all() or np.ptp(drawn) < .1, "another hue"

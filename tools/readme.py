@@ -1,7 +1,8 @@
 """Render `nbs/index.ipynb` to `README.md`: `python tools/readme.py`, or `--check` to only compare.
 
 Hidden cells and those for the site only are left out, figures go to `nbs/images/`, and links to notebooks
-are made to work from the top folder.
+are made to work from the top folder. A hidden cell with `#| readme: picture` is the other way round: the
+README shows what it drew, a still of what moves on the site.
 """
 import re
 import sys
@@ -12,6 +13,7 @@ from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = "nbs/images"
+STILL = "#| hide\n#| readme: picture\n"
 LEFT_OUT = re.compile(r"#\| (hide|echo: false)|<!-- site only -->")
 NOTE = "<!-- Rendered from nbs/index.ipynb; edit that and run `make readme`. -->\n\n"
 
@@ -24,8 +26,14 @@ def described(cells):
     return alts
 
 
+def is_shown(cell):
+    "Whether the README has a cell"
+    return cell.source.startswith(STILL) or not LEFT_OUT.match(cell.source)
+
+
 def without_options(cell):
-    "A code cell without its lines for the site, such as a figure's caption"
+    "A code cell without its lines for the site, such as a figure's caption; of a still only what it drew"
+    if cell.source.startswith(STILL): cell.metadata["transient"] = {"remove_source": True}
     if cell.cell_type == "code": cell.source = re.sub(r"^#\|.*\n", "", cell.source, flags=re.M)
     return cell
 
@@ -40,7 +48,7 @@ def render():
     "The README as text, and its figures as {path: bytes}"
     nb = nbformat.read(ROOT / "nbs/index.ipynb", as_version=4)
     nb.metadata.language_info = {"name": "python"}
-    nb.cells = [cell for cell in nb.cells if not LEFT_OUT.match(cell.source)]
+    nb.cells = [cell for cell in nb.cells if is_shown(cell)]
     alts = described(nb.cells)
     nb.cells = [without_options(cell) for cell in nb.cells]
     places = {"unique_key": "index", "output_files_dir": IMAGES}

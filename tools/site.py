@@ -16,11 +16,14 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from nbdev.config import get_config
 from tqdm import tqdm
+
+import pictures
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = ROOT / "build/site"
@@ -197,6 +200,7 @@ def main():
     prepare(executed, asked.full, mathml=not shutil.which("quarto"))
     made_with = render()
     for path in (PAGES / "_docs").rglob("*.css"): rewrite(path, without_web_fonts)
+    for path in (PAGES / "_docs").glob("*.html"): rewrite(path, partial(pictures.prepared, folder=path.parent))
     shutil.rmtree(out, ignore_errors=True)
     shutil.move(PAGES / "_docs", out)
     print(f"{out / 'index.html'}, made with {made_with} in {time.perf_counter() - start:.0f} s")
