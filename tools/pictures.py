@@ -31,7 +31,7 @@ def for_dark(colours):
     share = 1 - white
     ink = colours - white
     darkness = 1 - ink @ LUMA / np.maximum(share, SOME)     # of the ink
-    return np.minimum(ink + white*GROUND + TEXT*share*darkness**4, 1)   # **4: of the letters none changes much
+    return np.minimum(ink + white*GROUND + TEXT*share*darkness**4, 1)  # **4: letters change little
 
 
 def twin(png):

@@ -199,10 +199,11 @@ def main():
     subprocess.run([sys.executable, "-c", NBDEV], check=True)
     prepare(executed, asked.full, mathml=not shutil.which("quarto"))
     made_with = render()
-    for path in (PAGES / "_docs").rglob("*.css"): rewrite(path, without_web_fonts)
-    for path in (PAGES / "_docs").glob("*.html"): rewrite(path, partial(pictures.prepared, folder=path.parent))
+    docs = PAGES / "_docs"
+    for path in docs.rglob("*.css"): rewrite(path, without_web_fonts)
+    for path in docs.glob("*.html"): rewrite(path, partial(pictures.prepared, folder=docs))
     shutil.rmtree(out, ignore_errors=True)
-    shutil.move(PAGES / "_docs", out)
+    shutil.move(docs, out)
     print(f"{out / 'index.html'}, made with {made_with} in {time.perf_counter() - start:.0f} s")
 
 
