@@ -228,7 +228,7 @@ const summedToError = (walk, {scores, sum}) => ({
 const summed = (walk, rule) => rule.at ? summedToError(walk, rule) : summedByPoints(walk, rule)
 """
 
-# %% ../nbs/12_path.ipynb #cb1e6d6d
+# %% ../nbs/12_path.ipynb #3770a9fa
 _STARTS = dict(
     zeros="nothing", uniform="a quarter of each letter", background="the sequence's own letter frequencies",
     shuffle="the sequence's letters in random order",
@@ -253,6 +253,7 @@ const sizeOf = speeds => speeds.reduce((sum, v) => sum + Math.abs(v), 0)
 const partOfLargest = (walk, k) => sizeOf(walk.speeds[2*k])/(Math.max(...walk.speeds.map(sizeOf)) || 1)
 const gradientInWords = (walk, k) => {
   const part = partOfLargest(walk, k)
+  if (part >= .995) return "The gradient here is as large as anywhere on the way."       // 100 %, rounded
   const size = `${percent(part)} of its largest size`
   return `The gradient here is ${part < .05 ? `almost nothing, ${size}` : size}.`
 }
@@ -523,7 +524,9 @@ _CSS_CONTROLS = """
 .gcig-path [type=range] { margin: 0; height: 1.8rem; accent-color: #0072B2; min-width: 0 }
 .gcig-path .way { padding: 0 8px 0 44px }      /* the thumb, 16 px wide, below the ring */
 .gcig-path .way [type=range] { width: 100% }
-.gcig-path .ends { margin-top: -.2rem; display: flex; justify-content: space-between; gap: 1rem; font-size: 13px }
+.gcig-path .ends {
+  margin-top: -.2rem; display: flex; justify-content: space-between; gap: 1rem; font-size: 13px;
+}
 .gcig-path .dials { display: grid; grid-template-columns: 1fr 1fr; gap: .2rem 2rem }
 .gcig-path .dial { flex-wrap: nowrap; gap: .6rem }
 .gcig-path .dial label { white-space: nowrap }
