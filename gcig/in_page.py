@@ -56,7 +56,7 @@ def _layer(name, layer):
     "A layer for JSON; a number behind its name, as in conv1d_1, says only which of its kind it is"
     return _KINDS[re.sub(r"_\d+$", "", name)](layer)
 
-# %% ../nbs/13_in_page.ipynb #6215738e
+# %% ../nbs/13_in_page.ipynb #35e1a6f4
 def _check_packable(model):
     "Raise unless `model` is a `CNNLSTM` as its configuration builds it, in finite single precision"
     if type(model) is not CNNLSTM:
@@ -70,7 +70,8 @@ def _check_packable(model):
     for name, t in model.state_dict().items():
         if t.is_floating_point() and t.dtype != torch.float32:
             raise ValueError(f"model must be in single precision, but {name} is in {t.dtype}")
-        if not torch.isfinite(t).all(): raise ValueError(f"model must have finite weights, but {name} has not")
+        if not torch.isfinite(t).all():
+            raise ValueError(f"model must have finite weights, but {name} has others")
 
 def packed(
     model:CNNLSTM, # the network; its mode does not matter: it is taken as in evaluation
@@ -314,14 +315,14 @@ const rules = {
 }
 """
 
-# %% ../nbs/13_in_page.ipynb #2ba102d9
+# %% ../nbs/13_in_page.ipynb #c0640ba6
 _JS_GAUSS = r"""
 const legendre = (n, x) => {
   let before = 1, now = x
   for (let k = 2; k <= n; k++) [before, now] = [now, ((2*k - 1)*x*now - (k - 1)*before)/k]
   return {value: now, slope: n*(x*now - before)/(x*x - 1)}
 }
-// Newton doubles the digits: the cosine has three right, and six rounds are more than a double can hold
+// Newton's method doubles the digits that are right: six rounds reach the last for any number of points here
 const rounds = 6
 const root = (n, k) => {
   let x = Math.cos(Math.PI*(k + .75)/(n + .5))
@@ -458,8 +459,8 @@ const nextEdit = (task, by) => {
 }
 """
 
-# %% ../nbs/13_in_page.ipynb #21d28e3f
-_MOST_POINTS = 500      # ten times the usual: some seconds of work, the most that a reader waits for
+# %% ../nbs/13_in_page.ipynb #9e1fb3c6
+_MOST_POINTS = 500      # ten times the usual, and ten times the wait
 
 _JS_REFUSALS = rf"""
 const mostPoints = {_MOST_POINTS}
@@ -468,7 +469,7 @@ const alphabet = "{LETTERS}"
 const refuse = sentence => { throw new RangeError(sentence) }
 const shown = value => {
   try { return String(JSON.stringify(value)).slice(0, 60) }     // 60 letters: within one line of a page
-  catch { return `a ${typeof value}` }                          // what holds itself, or a number that is too big
+  catch { return `a ${typeof value}` }                          // an object that holds itself, a BigInt
 }
 const oneOf = (name, value, known) => known.includes(value) ||
   refuse(`${name} must be one of ${known.join(", ")}, but got ${shown(value)}`)
@@ -588,7 +589,7 @@ def engine(
                          "globalThis.answer = answer", "})()"])
     return "\n;\n".join([_JS_SELF, _library(), chapter])
 
-# %% ../nbs/13_in_page.ipynb #7d5114ee
+# %% ../nbs/13_in_page.ipynb #5c1aac99
 _JS_WORKER = r"""
 globalThis.onmessage = ({data}) => {
   const {id, ...question} = Object(data)
@@ -600,7 +601,7 @@ globalThis.onmessage = ({data}) => {
 def worker(
     networks:Mapping, # name to `CNNLSTM`
 )->str: # JavaScript of a Web Worker
-    """What `engine` has, and its message handler: {id, ...question} is answered by {id, answer} or {id, problem}
+    """What `engine` has, and a handler: {id, ...question} is answered by {id, answer} or {id, problem}
 
     Raises what `engine` does."""
     return engine(networks) + _JS_WORKER

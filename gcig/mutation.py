@@ -101,7 +101,9 @@ def _saturation(ask):
 def _best_tried(ask, gain):
     "Of the edits with the largest `gain` (n, 4, L), position and letter of the best one in log-odds"
     n, _, length = ask.X.shape
-    expected, index = gain.flatten(1).topk(min(ask.n_candidates, 4*length))     # the largest comes first
+    ordered, index = gain.flatten(1).sort(dim=1, descending=True, stable=True)     # of equal ones, the first
+    expected = ordered[:, :ask.n_candidates]
+    index = index[:, :ask.n_candidates]
     position, letter = _place(index.flatten(), length)
     rows = torch.arange(n, device=index.device).repeat_interleave(index.shape[1])
     after = explained_output(ask.model, edited(ask.X[rows], position, letter), ask.target[rows])

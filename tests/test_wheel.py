@@ -96,9 +96,9 @@ def clean(wheel, tmp_path_factory):
 
 def test_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    modules = {f"gcig/{p.name}" for p in (ROOT / "gcig").glob("*.py")}
-    assert {n for n in names if ".dist-info/" not in n} == modules
-    assert any(n.endswith("LICENSE") for n in names)
+    own = [*(ROOT / "gcig").glob("*.py"), *(ROOT / "gcig/tfjs").iterdir()]
+    assert {n for n in names if ".dist-info/" not in n} == {p.relative_to(ROOT).as_posix() for p in own}
+    assert any(re.search(r"\.dist-info/.*LICENSE$", n) for n in names)
 
 
 def test_is_whole_without_the_extras(clean, tmp_path):
@@ -112,6 +112,9 @@ def test_is_whole_without_the_extras(clean, tmp_path):
     modules = [f"gcig.{p.stem}" for p in (ROOT / "gcig").glob("[!_]*.py")]
     done = python("import " + ", ".join(modules))
     assert (done.returncode, done.stderr) == (0, "")
+    made = "from gcig.in_page import engine; from gcig.model import CNNLSTM; print(engine({'n': CNNLSTM()}))"
+    text = python(made).stdout
+    assert (ROOT / "gcig/tfjs/tf-backend-cpu.min.js").read_text(encoding="utf-8") in text
 
 
 NETWORK = "net.safetensors"
