@@ -26,6 +26,7 @@ from .encoding import one_hot
 from .explorer import MutationExplorer
 from .model import CNNLSTM, count_parameters, parameter_table, save_model
 from .mutation import mutate
+from .playground import Playground
 from .plots import COLOURS, draw_into_files, plot_confidence, plot_heatmap, plot_history, save_figure
 from .sequences import CLASSES, best_accuracy, random_sequence, shuffled, true_confidence, write_fasta
 from .training import ClassWindows, History, evaluate, fit
@@ -273,6 +274,11 @@ _EDITS = """
 <p>Both experiments as a film: "increase" edits at the smallest scores, "decrease" at the biggest. Each state
 has its scores on a scale of its own.</p>
 {{ explorer }}
+{% if playground %}
+<h2>Playground</h2>
+<p>Change a letter of the example and see at once what this network says, and what would be right.</p>
+{{ playground }}
+{% endif %}
 """
 
 # %% ../nbs/16_report.ipynb #48a4a88f
@@ -306,10 +312,15 @@ def _film(run):
     explorer = MutationExplorer(run.model, run.sequence, 0, rules="tutorial", method="trapezoid", **looks)
     return Markup(explorer.html())
 
-def _page(run, metrics, images):
-    "The page as text"
+def _play(run):
+    "The playground of the trained network, which computes in the page, as HTML"
+    return Markup(Playground(run.model, run.sequence, truth=CLASSES).html())
+
+def _page(run, metrics, images, playground=False):
+    "The page as text, with a playground if asked for: TensorFlow.js alone makes 160 kB of it"
     parameters = parameter_table(run.model).to_html(index=False, border=0)
     html = dict(parameters=Markup(parameters), explorer=_film(run))
+    html["playground"] = _play(run) if playground else ""
     lines = {name: t.lines() for name, t in run.trajectories.items()}
     states = {name: t.sequences[0] for name, t in run.trajectories.items()}
     template = _JINJA.get_template("page.html")
@@ -344,6 +355,7 @@ def run_tutorial(
     seed:int=0, # seed of the data, the network and its training, at least 0
     force:bool=False, # whether `out` may already hold files
     seconds:dict=None, # wall times of what came before, to be kept with those of the stages
+    playground:bool=False, # whether the page has a playground of the network, which makes it larger
 )->dict: # what `metrics.json` holds
     "Simulate, train, explain, edit and report; raises `ValueError` for a bad `out` before any work"
     check_tutorial(out, seed, force)
@@ -361,12 +373,12 @@ def run_tutorial(
             draw_into_files()
             _draw(work/"figures", run)
         metrics = _metrics(run, seconds)
-        _write_results(work, run, metrics)
+        _write_results(work, run, metrics, playground)
     return metrics
 
-def _write_results(folder, run, metrics):
+def _write_results(folder, run, metrics, playground):
     "Write the table of the edits, the numbers and the page"
     _edit_table(run.trajectories).to_csv(folder/"edits.csv", index=False)
     (folder/"metrics.json").write_text(json.dumps(metrics, indent=1))
-    page = _page(run, metrics, _images(folder/"figures"))
+    page = _page(run, metrics, _images(folder/"figures"), playground)
     (folder/"report.html").write_text(page, encoding="utf-8")

@@ -129,15 +129,9 @@ def check_scores(model, question, answer):
     np.testing.assert_allclose(answer["completenessError"], found.completeness_error[0], atol=CLOSE)
 
 
-def is_silent(model, X):
-    "Whether a network says the same along the whole path, so that every edit is as good as every other"
-    return not integrated_gradients(model, X, 0, output="log_odds", method="trapezoid").hypothetical.any()
-
-
 def check_edit(model, question, answer):
     "Fail unless the page makes the library's edit"
     X = one_hot(question["sequence"])
-    if is_silent(model, X): return
     run = mutate(model, X, question["target"], question["direction"], question["by"], n_iterations=1,
                  output=question["output"], method="trapezoid")
     edit = run.edits.iloc[0]
@@ -184,13 +178,13 @@ async letter => {
 """
 
 
-def test_a_key_press_shows_new_numbers(table):
-    letter(table, 10).focus()
-    table.keyboard.press("ArrowRight")
+def test_a_key_press_shows_new_numbers(table, example):
+    "Each time for a sequence that was not there before"
     times = []
-    for new in "ACGT"*3:
+    for k in range(10):
         settled(table)
-        if letter(table, 11).text_content() != new: times.append(table.evaluate(PRESS, new))
+        letter(table, k).focus()
+        times.append(table.evaluate(PRESS, "A" if example[k] == "T" else "T"))
     print(f"\nfrom key to numbers: median {np.median(times):.0f} ms, longest {max(times):.0f} ms")
     assert max(times) < 3000        # ms: a machine may be busy; on two quiet cores it takes a tenth of this
 
