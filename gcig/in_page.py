@@ -12,12 +12,10 @@ from base64 import b64encode
 from collections.abc import Mapping
 from importlib.resources import files
 
-# %% ../nbs/13_in_page.ipynb #91273337
-import numpy as np
+# %% ../nbs/13_in_page.ipynb #f2c9facf
 import torch
 
-# %% ../nbs/13_in_page.ipynb #379fc52c
-from .attribution import CAPTUM_METHODS, OUTPUTS
+# %% ../nbs/13_in_page.ipynb #6cd90566
 from .core import shown
 from .model import CNNLSTM, check_arrays
 from .mutation import DIRECTIONS
@@ -202,7 +200,8 @@ const dense = ({weight, bias}) => {
 }
 """
 
-# %% ../nbs/13_in_page.ipynb #bda2c27c
+# %% ../nbs/13_in_page.ipynb #7c6c65a8
+#| code-fold: true
 _JS_LSTM = r"""
 const quarters = array => tf.tidy(() => tf.split(tensor(array), 4, array.shape.length - 1))
 const quarterBias = ({data}, k) => {
@@ -424,7 +423,8 @@ const expectedGain = ({network, letters, sign, how}) => {
 const hypothetical = task => best(task.letters.length, possible(task, expectedGain(task)))
 """
 
-# %% ../nbs/13_in_page.ipynb #f46d8a5a
+# %% ../nbs/13_in_page.ipynb #839f8b1d
+#| code-fold: true
 _CANDIDATES = 32        # as many as `mutate` tries: about a fifth of the 150 edits of 50 letters
 
 _JS_EDITS_BY_TRIAL = rf"""
@@ -524,7 +524,8 @@ const checkQuestion = question => {
 }
 """
 
-# %% ../nbs/13_in_page.ipynb #be657cb3
+# %% ../nbs/13_in_page.ipynb #3d8eb39c
+#| code-fold: true
 _JS_ANSWERS = r"""
 const networks = new Map(descriptions)
 const kept = new Map()
