@@ -1039,8 +1039,8 @@ def _smoothness(change, earlier, way, kinked):
     return (1 - off/departure).clamp(0, 1)
 
 # %% ../nbs/07_secants.ipynb #ca279144
-SMOOTH = 1.5        # what is left, as a multiple of a fifteenth of the last two extrapolations' difference
-ROUGH = 1.25        # what is left, as a multiple of what the last halving changed; both from true errors
+SMOOTH = 2.5        # what is left, as a multiple of a fifteenth of the last two extrapolations' difference
+ROUGH = 1.6         # what is left, as a multiple of what the last halving changed; both from true errors
 SLOWEST = .3        # of a stretch's error: its halves together have no less, where kinks may hide
 
 def _judged(halves, before, way, kinked):
