@@ -390,9 +390,10 @@ class _Records:
 
     def __iter__(self):
         for record in self.records:
-            _, sequence, *_ = record        # of a region, more follows
+            _, sequence, *around = record
+            context = around[:2]            # of a region, the letters before and behind it
             self.n += 1
-            self.letters += len(sequence)
+            self.letters += len(sequence) - sum(context)
             yield record
 
     def __str__(self):

@@ -801,9 +801,9 @@ def _holds_all(path, tracks):
 
 # %% ../nbs/15_tracks.ipynb #39f9aa35
 def _cells(table):
-    "A table with its texts as a spreadsheet needs them"
+    "A table with its texts as a spreadsheet needs them; a strand is a sign and no formula"
     def cells(texts): return texts.map({text: as_cell(text) for text in texts.unique()})
-    texts = table.select_dtypes(object).apply(cells)
+    texts = table.select_dtypes(object).drop(columns="strand", errors="ignore").apply(cells)
     return table.assign(**texts).rename(columns=as_cell)
 
 def _text_table(separator):

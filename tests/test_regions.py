@@ -104,6 +104,7 @@ def test_predictions_are_those_of_each_region_by_itself(place, bed):
     table = pd.read_csv(place / "p.tsv", sep="\t")
     assert list(table) == ["record", "start", "end", "region", "strand", "one", "two"]
     assert table.region.unique().tolist() == [f"r{i}" for i in range(1000)]
+    assert set(table.strand) == {"+" if bed == "regions.bed" else "-"}
     assert (table.groupby("region").size() == 1).sum() == 900
     text = "".join((place / "genome.fa").read_text().split("\n>")[0].splitlines()[1:])
     some = table[table.record == "chr1"].head(20)
