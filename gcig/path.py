@@ -527,7 +527,10 @@ _CSS_CONTROLS = """
 .gcig-path .ends {
   margin-top: -.2rem; display: flex; justify-content: space-between; gap: 1rem; font-size: 13px;
 }
-.gcig-path .dials { display: grid; grid-template-columns: 1fr 1fr; gap: .2rem 2rem }
+/* 22rem: name, range and value of a dial; where two do not fit, one stands below the other */
+.gcig-path .dials {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: .2rem 2rem;
+}
 .gcig-path .dial { flex-wrap: nowrap; gap: .6rem }
 .gcig-path .dial label { white-space: nowrap }
 .gcig-path .dial [type=range] { flex: 1 }
@@ -535,8 +538,7 @@ _CSS_CONTROLS = """
 .gcig-path .note { font-size: 13px }
 .gcig-path .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
 .gcig-path :is(select, button, input):focus-visible { outline: 2px solid #0072B2; outline-offset: 1px }
-@media (max-width: 640px) {     /* a phone: one dial below the other */
-  .gcig-path .dials { grid-template-columns: minmax(0, 1fr) }
+@media (max-width: 640px) {     /* a phone: the words take more lines */
   .gcig-path .words { min-height: 5.8em }
 }
 """
@@ -544,7 +546,8 @@ _CSS_CONTROLS = """
 # %% ../nbs/12_path.ipynb #b13b8f83
 _JS_DRAW = r"""
 const restingTime = 500         // ms without a move after which the words are read out
-const setText = (box, selector, words) => { box.querySelector(selector).textContent = words }
+const unbroken = words => words.replaceAll(" %", "\u00a0%")         // a number and its sign stay on one line
+const setText = (box, selector, words) => { box.querySelector(selector).textContent = unbroken(words) }
 const readOutLater = (box, words) => {
   clearTimeout(box.waiting)
   box.waiting = setTimeout(() => setText(box, ".unseen", words), restingTime)
