@@ -530,13 +530,16 @@ def integrated_gradients(
     # adaptive, secants and gradients: budget of a sequence and draw; beyond it the sequence counts as not
     # converged
     max_gradients:int=2000,
+    # pieces that the work is cut into; None for one a thread, at most 4. How it is cut may show in the last bit
+    # of a score: with a number, scores are the same on any number of threads
+    pieces:int=None,
 )->Attribution: # scores, hypothetical scores, predictions, errors
     "Integrated Gradients (Sundararajan et al. 2017); raises `TypeError` or `ValueError` for what is bad"
     check_guest(model, X)
     check_one_of("output", output, OUTPUTS)
     batch_size = default_batch(batch_size, X)
     _check_counts(n_steps=n_steps, batch_size=batch_size, n_baselines=n_baselines,
-                  max_gradients=max_gradients)
+                  max_gradients=max_gradients, pieces=1 if pieces is None else pieces)
     _check_tolerances(rtol=rtol, atol=atol)
     _check_method(method, n_steps)
     _check_draws(n_baselines, baseline)
@@ -547,7 +550,7 @@ def integrated_gradients(
     B = _check_baseline(baseline, X, seed)
     _warn_of_order(baseline, X, B, n_baselines)
     how = _Settings(method, float(rtol), float(atol), n_steps, max_gradients, batch_size,
-                    pieces_at_once(model, X, batch_size))
+                    pieces_at_once(model, X, batch_size, pieces))
     with differentiating(model):
         X, B = X.clone(), B.clone()      # what was made under `inference_mode` cannot be differentiated
         f = _Explained(model, target, output, X, B, dtype, n_baselines, rounding_unit(model, X.to(dtype)))

@@ -290,18 +290,17 @@ def _probability(logits): return logits.softmax(1)[:, 0]
 def _log_odds(logits): return logits[:, 0] - logits[:, 1:].logsumexp(1)
 READ = dict(probability=_probability, log_odds=_log_odds)
 
-def _captum(model, X, output, baseline, method, n_steps):
+def _captum(model, X, output, B, method, n_steps):
     "captum's scores for class 0"
     ig = IntegratedGradients(lambda x: READ[output](model(x)))
     points = max(CAPTUM_BATCH * 50 // X.shape[2], len(X))       # captum wants at least one of each window
-    start = make_baseline(baseline, X)
     X = X.clone().requires_grad_()
-    found = ig.attribute(X, start, method=method, n_steps=n_steps, internal_batch_size=points)
+    found = ig.attribute(X, B, method=method, n_steps=n_steps, internal_batch_size=points)
     return found.detach()
 
-def _captum_run(model, X, exact, output, baseline, method, n_steps):
+def _captum_run(model, X, exact, output, B, method, n_steps):
     "One of captum's rules as a row"
-    error = _relative_error(_captum(model, X, output, baseline, method, n_steps), exact)
+    error = _relative_error(_captum(model, X, output, B, method, n_steps), exact)
     return dict(rule=f"captum {method}", asked=n_steps, passes=n_steps, error=error.quantile(.95).item())
 
 # %% ../nbs/30_benchmarks.ipynb #21b12429
@@ -347,9 +346,9 @@ def captum_runs(
 # %% ../nbs/30_benchmarks.ipynb #be7940da
 TIMES = (8, 4, 2, 1, .5, .25)   # times the limit: what is asked for, the loosest first
 
-def _our_run(model, X, exact, output, baseline, rtol):
+def _our_run(model, X, exact, output, B, rtol):
     "The adaptive rule at a tolerance as a row"
-    found = integrated_gradients(model, X, 0, baseline, output, rtol=rtol, atol=rtol)
+    found = integrated_gradients(model, X, 0, B, output, rtol=rtol, atol=rtol)
     error = _relative_error(found.scores, exact)
     row = dict(rule="gcig", asked=rtol, passes=_mean(found.n_gradients), error=error.quantile(.95).item())
     row["within"] = 100 * _mean(error <= rtol)
@@ -382,10 +381,11 @@ def compare(
 # a row a run: rule, asked, passes, error; of ours also within (%), worst (times asked), taken
 )->pd.DataFrame:
     "Runs of captum's rules and of ours, on one network, output and baseline"
-    exact = converged_scores(model, X, output, baseline, min(limits)/10)
+    B = make_baseline(baseline, X)      # once, for the background is that of all the windows
+    exact = converged_scores(model, X, output, B.double(), min(limits)/10)
     some = slice(for_captum)
-    theirs = partial(_captum_run, model, X[some], exact[some], output, baseline)
-    ours = partial(_our_run, model, X, exact, output, baseline)
+    theirs = partial(_captum_run, model, X[some], exact[some], output, B[some])
+    ours = partial(_our_run, model, X, exact, output, B)
     with evaluating(model): rows = captum_runs(theirs, limits)
     return pd.DataFrame(rows + our_runs(ours, limits))
 
@@ -412,8 +412,9 @@ def race(
     "Time those runs, in turns"
     method = decided["captum"].rule.removeprefix("captum ")
     steps = int(decided["captum"].asked)
-    def ours(rtol): integrated_gradients(model, X, 0, baseline, output, rtol=rtol, atol=rtol)
-    ways = dict(captum=lambda: _captum(model, X, output, baseline, method, steps))
+    B = make_baseline(baseline, X)
+    def ours(rtol): integrated_gradients(model, X, 0, B, output, rtol=rtol, atol=rtol)
+    ways = dict(captum=lambda: _captum(model, X, output, B, method, steps))
     ways |= {name: partial(ours, decided[name].asked) for name in ("tuned", "asked")}
     seconds = {name: [] for name in ways}
     with evaluating(model):

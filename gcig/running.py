@@ -489,9 +489,11 @@ def pieces_at_once(
     model:nn.Module, # any PyTorch model
     X:torch.Tensor, # (N, 4, L) sequences that there are
     most:int=AT_ONCE, # more are not asked for
+    pieces:int=None, # how many are wanted; None for one a thread, at most `AT_ONCE`
 )->int: # 1 for a model that must be called one at a time
     "How many pieces of work on `X` may run side by side; calls the model once to see"
-    at_once = min(AT_ONCE, torch.get_num_threads(), len(X), most)
+    wanted = min(AT_ONCE, torch.get_num_threads()) if pieces is None else pieces
+    at_once = min(wanted, len(X), most)
     on_cpu = model_device(model).type == "cpu"
     alone = not on_cpu or torch.is_autocast_enabled("cpu") or any(map(_is_closed, model.modules()))
     if at_once < 2 or alone or any(map(_may_keep, _all_modules(model))): return 1
@@ -522,8 +524,9 @@ def _results(work, pieces, at_once, bar, pool):
 
 def _in_threads(work, pieces, at_once, bar):
     "`work` on each of `pieces`, `at_once` at a time"
-    threads, stop = torch.get_num_threads(), threading.Event()
-    pool = ThreadPoolExecutor(at_once, initializer=_begin, initargs=(stop, max(1, threads // at_once)))
+    threads = torch.get_num_threads()
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(at_once, initializer=_begin, initargs=(stop, threads // at_once))
     try: return _results(work, pieces, at_once, bar, pool)
     except BaseException:
         stop.set()
@@ -537,13 +540,15 @@ def in_pieces(
     work, # function of a tensor of numbers
     n:int, # how many there are: numbers 0 to n - 1
     most:int, # how many may be in work at a time, all pieces together
-    at_once:int=1, # pieces that run side by side, as `pieces_at_once` tells
+    # pieces that may run side by side, as `pieces_at_once` tells; there are never more than threads
+    at_once:int=1,
     what:str="running", # what is done, for the progress bar
     device="cpu", # where the numbers are
 )->list: # what `work` returned for each piece, in order
     "Cut the numbers into even pieces and do `work` on each"
     rounds = -(-n // max(at_once, most))
     pieces = torch.arange(n, device=device).tensor_split(min(n, at_once * rounds))
-    if at_once == 1: return [work(piece) for piece in progress(pieces, desc=what, unit="piece")]
+    beside = min(at_once, torch.get_num_threads())
+    if beside == 1: return [work(piece) for piece in progress(pieces, desc=what, unit="piece")]
     with progress(total=len(pieces), desc=what, unit="piece") as bar:
-        return _in_threads(work, pieces, at_once, bar)
+        return _in_threads(work, pieces, beside, bar)
