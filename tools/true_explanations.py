@@ -2,11 +2,12 @@
 
 Trains ten networks by each of the recipes of `gcig.truth`, attributes the stories' twenty networks by each
 method, and keeps what all figures of the page "what makes it true" are computed from, by default in
-`nbs/data/true_explanations.npz`. Takes some 25 minutes of one processor; run on two, as two processes with
-files of their own, half of that. After each case the file is written: what it holds already is not done again.
+`nbs/data/true_explanations.npz`. After each case the file is written, and what it holds already is not done
+again.
 """
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,8 +22,8 @@ def main(path=DATA / "true_explanations.npz"):
     torch.set_num_threads(1)        # small networks gain nothing from more
     at = exam()
     twenty = twenty_networks(DATA / "twenty_networks.safetensors")
-    work = {name: lambda scores=scores: measure(twenty, at, scores=scores) for name, scores in METHODS.items()}
-    work |= {name: lambda recipe=recipe: run_recipe(recipe, at) for name, recipe in RECIPES.items()}
+    work = {name: partial(measure, twenty, at, scores=scores) for name, scores in METHODS.items()}
+    work |= {name: partial(run_recipe, recipe, at) for name, recipe in RECIPES.items()}
     for name, run in work.items():
         cases = load_measured(path)
         if name in cases: continue
