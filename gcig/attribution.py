@@ -9,6 +9,7 @@ __all__ = ['OUTPUTS', 'BASELINES', 'CAPTUM_METHODS', 'TOLERANT_METHODS', 'METHOD
            'saturation_mutagenesis']
 
 # %% ../nbs/08_attribution.ipynb #aa8a59bf
+import sys
 import warnings
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -22,9 +23,9 @@ from torch import nn
 from .core import check_one_of, check_real, check_whole
 from .encoding import check_one_hot, edited
 from .quadrature import Integral, integrate
-from .running import HALF, check_classes, check_guest, check_target, default_batch, differentiating
-from .running import evaluating, in_pieces, model_device, pieces_at_once, rounding_unit, run_batch
-from .running import to_model
+from .running import HALF, Ensemble, check_classes, check_guest, check_target, default_batch
+from .running import differentiating, evaluating, in_pieces, model_device, pieces_at_once, rounding_unit, run_batch
+from .running import to_model, torch_generator
 from .secants import MISSING, NoSecant, Recording, integrate_secants, secants
 
 # %% ../nbs/08_attribution.ipynb #cc3d49e0
@@ -413,7 +414,7 @@ class Attribution:
     # (before any correction)
     completeness_error:torch.Tensor
     # (N,) passes taken for each sequence: a place forward and backward; of a secant, which goes backward
-    # between two places, half of both together
+    # between two places, half of both together; of all draws, and of all networks where `spread` is theirs
     n_gradients:torch.Tensor
     # (N,) bool: error_estimate within rtol and completeness_error within atol; for fixed rules only
     # the latter is known
@@ -421,7 +422,8 @@ class Attribution:
     # (N,) estimated L1 error of the scores relative to their L1 norm, with rounding; NaN for fixed rules
     error_estimate:torch.Tensor
     rule:list # N names: "secants" or "gradients" where a tolerance was given, else the method
-    # (N, 4, L) standard deviation of the scores over the draws of the baseline, if there are several
+    # (N, 4, L) standard deviation of the scores over the networks of an ensemble, where its scores are the
+    # mean of theirs, or else over the draws of the baseline, if there are several
     spread:torch.Tensor = None
 
 # %% ../nbs/08_attribution.ipynb #886b32e8
@@ -490,17 +492,34 @@ def _off_simplex(found, path):
     mean = found.hypothetical.mean(1, keepdim=True)
     return replace(found, scores=found.scores - path*mean, hypothetical=found.hypothetical - mean)
 
-def _average_draws(found, k):
-    "The mean over `k` draws of the baseline for each sequence, with the spread of the scores"
+def _averaged(found, k):
+    "The mean over the `k` rows that each sequence has, with the spread of the scores"
     tensors = {name: v for name, v in vars(found).items() if isinstance(v, torch.Tensor)}
     drawn = {name: v.unflatten(0, (-1, k)) for name, v in tensors.items()}
     mean = {name: v.to(found.scores.dtype).mean(1) for name, v in drawn.items()}
     absolute = drawn["error_estimate"] * drawn["scores"].abs().sum((2, 3))
-    of_mean = absolute.square().sum(1).sqrt() / k      # errors of different draws add up as squares
+    of_mean = absolute.square().sum(1).sqrt() / k      # errors of different rows add up as squares
     error = of_mean / mean["scores"].abs().sum((1, 2)).clamp(min=1e-30)
     mean |= dict(n_gradients=drawn["n_gradients"].sum(1), converged=drawn["converged"].all(1))
-    rule = [min(found.rule[i:i + k]) for i in range(0, len(found.rule), k)]     # "gradients" if any draw is
+    rule = [min(found.rule[i:i + k]) for i in range(0, len(found.rule), k)]     # "gradients" if any row is
     return Attribution(**mean | dict(error_estimate=error, rule=rule, spread=drawn["scores"].std(1)))
+
+# %% ../nbs/08_attribution.ipynb #d3872962
+def _members(model, X, output):
+    "The networks whose mean score is the model's, or none"
+    if not isinstance(model, Ensemble): return []
+    with evaluating(model), torch.no_grad(): n_classes = run_batch(model, to_model(model, X[:1])).shape[1]
+    return list(model.models) if len(model.models) > 1 and model.is_mean_of(output, n_classes) else []
+
+def _of_members(members, given):
+    "The mean attribution of several networks, by `integrated_gradients` with the arguments `given`"
+    if given["seed"] is None: given["seed"] = torch_generator(None).initial_seed()      # the same draws for all
+    found = [integrated_gradients(**given | dict(model=member)) for member in members]
+    tensors = [name for name, v in vars(found[0]).items() if isinstance(v, torch.Tensor)]
+    side_by_side = {name: torch.stack([getattr(a, name) for a in found], 1) for name in tensors}
+    rule = [name for of_sequence in zip(*(a.rule for a in found)) for name in of_sequence]
+    rows = {name: v.flatten(0, 1) for name, v in side_by_side.items()}
+    return _averaged(Attribution(**rows, rule=rule), len(members))
 
 # %% ../nbs/08_attribution.ipynb #699c7086
 #| code-fold: true
@@ -532,6 +551,7 @@ def integrated_gradients(
     max_gradients:int=2000,
 )->Attribution: # scores, hypothetical scores, predictions, errors
     "Integrated Gradients (Sundararajan et al. 2017); raises `TypeError` or `ValueError` for what is bad"
+    given = dict(locals())
     check_guest(model, X)
     check_one_of("output", output, OUTPUTS)
     batch_size = default_batch(batch_size, X)
@@ -541,6 +561,8 @@ def integrated_gradients(
     _check_method(method, n_steps)
     _check_draws(n_baselines, baseline)
     target = check_target(target, len(X), model_device(model)).repeat_interleave(n_baselines)
+    members = _members(model, X.detach(), output)
+    if members: return _of_members(members, given)
     X = to_model(model, X.detach())
     dtype = X.dtype
     X = (X.float() if dtype in HALF else X).repeat_interleave(n_baselines, 0)
@@ -554,7 +576,7 @@ def integrated_gradients(
         _warn_of_half(f.unit)
         found = _attribute(f, how)
     fixed = _off_simplex(found, X - B) if corrected else found
-    if n_baselines > 1: found, fixed = (_average_draws(a, n_baselines) for a in (found, fixed))
+    if n_baselines > 1: found, fixed = (_averaged(a, n_baselines) for a in (found, fixed))
     if method in TOLERANT_METHODS: _warn_of_error(found, max_gradients)
     return replace(fixed, error_estimate=found.error_estimate)
 
@@ -565,9 +587,14 @@ def _check_draws(n_baselines, baseline):
         raise ValueError(f"n_baselines above 1 needs a baseline that is drawn, {' or '.join(_DRAWN)}")
 
 def _warn(message):
-    "Warn at the line that called `integrated_gradients`"
-    callers_callers_caller = 4
-    warnings.warn(message, stacklevel=callers_callers_caller)
+    "Warn at the line that called this file"
+    frame = sys._getframe()
+    here = frame.f_code.co_filename
+    level = 1
+    while frame.f_back and frame.f_code.co_filename == here:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, stacklevel=level)
 
 def _warn_of_error(found, max_gradients):
     "Say that some sequences did not converge, and why"

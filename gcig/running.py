@@ -370,7 +370,7 @@ def both_strands(
     check_model(model)
     return _BothStrands(model)
 
-# %% ../nbs/03_running.ipynb #a664a96a
+# %% ../nbs/03_running.ipynb #128376df
 ENSEMBLES = ("log_odds", "probability")
 _SAID = ("maxlen", "n_classes", "labels")       # what a `CNNLSTM` says of itself, and any model may
 
@@ -381,8 +381,8 @@ def _in_common(models, name):
     first = next(iter(known), None)
     for i, value in known.items():
         if value == known[first]: continue
-        raise ValueError(f"models must agree, but number {first} has {name} {shown(known[first])}, "
-                         f"and number {i} has {shown(value)}")
+        one = f"number {first} has {name} {shown(known[first])}"
+        raise ValueError(f"models must agree, but {one}, and number {i} has {shown(value)}")
     return known.get(first)
 
 def _check_members(models):
