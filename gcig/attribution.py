@@ -425,6 +425,7 @@ class Attribution:
     # (N, 4, L) standard deviation of the scores over the networks of an ensemble, where its scores are the
     # mean of theirs, or else over the draws of the baseline, if there are several
     spread:torch.Tensor = None
+    each:torch.Tensor = None # (N, k, 4, L) the scores of each of the k networks, where `spread` is theirs
 
 # %% ../nbs/08_attribution.ipynb #886b32e8
 VALUE_UNITS = 4         # units of rounding of the largest logit by which a value may be off
@@ -504,7 +505,7 @@ def _averaged(found, k):
     rule = [min(found.rule[i:i + k]) for i in range(0, len(found.rule), k)]     # "gradients" if any row is
     return Attribution(**mean | dict(error_estimate=error, rule=rule, spread=drawn["scores"].std(1)))
 
-# %% ../nbs/08_attribution.ipynb #d3872962
+# %% ../nbs/08_attribution.ipynb #b3fb6334
 def _members(model, X, output):
     "The networks whose mean score is the model's, or none"
     if not isinstance(model, Ensemble): return []
@@ -519,7 +520,8 @@ def _of_members(members, given):
     side_by_side = {name: torch.stack([getattr(a, name) for a in found], 1) for name in tensors}
     rule = [name for of_sequence in zip(*(a.rule for a in found)) for name in of_sequence]
     rows = {name: v.flatten(0, 1) for name, v in side_by_side.items()}
-    return _averaged(Attribution(**rows, rule=rule), len(members))
+    mean = _averaged(Attribution(**rows, rule=rule), len(members))
+    return replace(mean, each=side_by_side["scores"])
 
 # %% ../nbs/08_attribution.ipynb #699c7086
 #| code-fold: true

@@ -7,7 +7,7 @@ __all__ = ['LETTERS_AT_ONCE', 'HALF', 'SMALLEST', 'ENSEMBLES', 'DEEP', 'MANY', '
            'model_device', 'check_target', 'check_classes', 'default_batch', 'torch_generator', 'evaluating',
            'model_precision', 'to_model', 'differentiating', 'rounding_unit', 'check_logits', 'run_batch', 'predict',
            'adapt', 'channels_last', 'output_head', 'two_classes', 'log_probabilities', 'one_label', 'one_number',
-           'both_strands', 'Ensemble', 'ensemble', 'pieces_at_once', 'in_pieces']
+           'both_strands', 'Ensemble', 'ensemble', 'predict_spread', 'pieces_at_once', 'in_pieces']
 
 # %% ../nbs/03_running.ipynb #44628c55
 import dis
@@ -253,14 +253,20 @@ def predict(
 )->torch.Tensor: # (N, C) probabilities, on the model's device
     "Class probabilities; raises `TypeError` or `ValueError` for a bad `X` or a model with a bad output"
     check_guest(model, X)
+    logits = _all_logits(model, X, batch_size)
+    if logits.shape[1] < 2: raise ValueError(_ONE_LOGIT)
+    return logits.softmax(1)
+
+def _all_logits(model, X, batch_size):
+    "What a model says of sequences, batch by batch, in single precision at least"
     batches = X.split(check_whole("batch_size", default_batch(batch_size, X)))
-    device, dtype = model_device(model), model_precision(model, X)
+    device = model_device(model)
+    dtype = model_precision(model, X)
     results = []
     with evaluating(model), torch.no_grad():
         for x in progress(batches, desc="predicting", unit="batch"):
             logits = run_batch(model, x.to(device), dtype)
-            if logits.shape[1] < 2: raise ValueError(_ONE_LOGIT)
-            results.append(logits.softmax(1, torch.float32 if logits.dtype in HALF else None))
+            results.append(logits.float() if logits.dtype in HALF else logits)
     return torch.cat(results)
 
 # %% ../nbs/03_running.ipynb #fac3cc06
@@ -395,7 +401,7 @@ def _check_members(models):
             raise ValueError(f"models must be on one device, but number 1 is on {model_device(models[0])}, "
                              f"and number {i} on {model_device(m)}")
 
-# %% ../nbs/03_running.ipynb #da4cdc5e
+# %% ../nbs/03_running.ipynb #d72691e7
 class Ensemble(nn.Module):
     "The mean of several models, as `ensemble` makes it"
     def __init__(self, models, of):
@@ -404,12 +410,19 @@ class Ensemble(nn.Module):
         self.models = nn.ModuleList(models)
         for name in _SAID: setattr(self, name, _in_common(models, name))
 
-    def forward(self, X):
+    def each(self, X):
+        "The logits of each member"
         logits = [m(X) for m in self.models]
         for i, said in enumerate(logits, 1): _check_same(logits[0], said, i)
+        return logits
+
+    def mean(self, logits):
+        "The logits of the ensemble, from those of each member"
         if self.of == "log_odds": return torch.stack(logits).mean(0)
         each = torch.stack([said.log_softmax(1) for said in logits])
         return each.logsumexp(0) - log(len(logits))     # of the mean: no probability is too small for it
+
+    def forward(self, X): return self.mean(self.each(X))
 
     def is_mean_of(self, output, n_classes):
         "Whether scores of `output` are the mean of the members' scores"
@@ -435,6 +448,31 @@ def ensemble(
     _check_members(models)
     check_one_of("of", of, ENSEMBLES)
     return Ensemble(models, of)
+
+# %% ../nbs/03_running.ipynb #64bf78a1
+class _Side(nn.Module):
+    "What an ensemble and each of its members say, side by side: (N, (1 + members) * C)"
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, X):
+        each = self.model.each(X)
+        return torch.cat([self.model.mean(each), *each], 1)
+
+def predict_spread(
+    model:Ensemble, # an ensemble of at least two models
+    X:torch.Tensor, # (N, 4, L), floating point
+    batch_size:int=None, # as for `predict`
+)->tuple: # (N, C) probabilities as `predict` gives them, and (N, C) the standard deviation of the members'
+    "Class probabilities and how much the members differ; raises `TypeError` or `ValueError` for what is bad"
+    check_guest(model, X)
+    if not isinstance(model, Ensemble) or len(model.models) < 2:
+        raise ValueError("model must be an ensemble of at least two models: one alone has no spread")
+    said = _all_logits(_Side(model), X, batch_size).unflatten(1, (1 + len(model.models), -1))
+    if said.shape[2] < 2: raise ValueError(_ONE_LOGIT)
+    together, *each = said.softmax(2).unbind(1)
+    return together, torch.stack(each).std(0)
 
 # %% ../nbs/03_running.ipynb #e6ccf77f
 DEEP = 4      # containers inside of containers that are looked through: an object in a list in an attribute
