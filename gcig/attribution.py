@@ -24,8 +24,8 @@ from .core import check_one_of, check_real, check_whole
 from .encoding import check_one_hot, edited
 from .quadrature import Integral, integrate
 from .running import HALF, Ensemble, check_classes, check_guest, check_target, default_batch
-from .running import differentiating, evaluating, in_pieces, model_device, pieces_at_once, rounding_unit, run_batch
-from .running import to_model, torch_generator
+from .running import differentiating, evaluating, in_pieces, model_device, pieces_at_once
+from .running import rounding_unit, run_batch, to_model, torch_generator
 from .secants import MISSING, NoSecant, Recording, integrate_secants, secants
 
 # %% ../nbs/08_attribution.ipynb #cc3d49e0
@@ -234,12 +234,9 @@ def _check_counts(**counts):
     "Raise for a count below 1"
     for name, value in counts.items(): check_whole(name, value)
 
-def _check_tolerances(**tolerances):
-    "Raise for a tolerance that is not above 0"
+def _check_rule(method, n_steps, **tolerances):
+    "Raise for a tolerance that is not above 0, for an unknown rule, or for one that needs more steps"
     for name, value in tolerances.items(): check_real(name, value)
-
-def _check_method(method, n_steps):
-    "Raise for an unknown rule, or for one that needs more steps"
     check_one_of("method", method, METHODS)
     if method.startswith("riemann") and n_steps < 2:      # captum divides by n_steps - 1
         raise ValueError(f"n_steps must be at least 2 for {method!r}, but got 1")
@@ -505,7 +502,7 @@ def _averaged(found, k):
     rule = [min(found.rule[i:i + k]) for i in range(0, len(found.rule), k)]     # "gradients" if any row is
     return Attribution(**mean | dict(error_estimate=error, rule=rule, spread=drawn["scores"].std(1)))
 
-# %% ../nbs/08_attribution.ipynb #b3fb6334
+# %% ../nbs/08_attribution.ipynb #9e5b7cb8
 def _members(model, X, output):
     "The networks whose mean score is the model's, or none"
     if not isinstance(model, Ensemble): return []
@@ -514,14 +511,18 @@ def _members(model, X, output):
 
 def _of_members(members, given):
     "The mean attribution of several networks, by `integrated_gradients` with the arguments `given`"
-    if given["seed"] is None: given["seed"] = torch_generator(None).initial_seed()      # the same draws for all
-    found = [integrated_gradients(**given | dict(model=member)) for member in members]
+    drawn = torch_generator(None).initial_seed()
+    shared = given if given["seed"] is not None else given | dict(seed=drawn)      # the same draws for all
+    found = [integrated_gradients(**shared | dict(model=member)) for member in members]
+    mean = _averaged(_interleaved(found), len(members))
+    return replace(mean, each=torch.stack([a.scores for a in found], 1))
+
+def _interleaved(found):
+    "Several attributions of the same sequences as one, in which each sequence has a row of each"
     tensors = [name for name, v in vars(found[0]).items() if isinstance(v, torch.Tensor)]
-    side_by_side = {name: torch.stack([getattr(a, name) for a in found], 1) for name in tensors}
-    rule = [name for of_sequence in zip(*(a.rule for a in found)) for name in of_sequence]
-    rows = {name: v.flatten(0, 1) for name, v in side_by_side.items()}
-    mean = _averaged(Attribution(**rows, rule=rule), len(members))
-    return replace(mean, each=side_by_side["scores"])
+    rows = {name: torch.stack([getattr(a, name) for a in found], 1).flatten(0, 1) for name in tensors}
+    rules = zip(*(a.rule for a in found))
+    return Attribution(**rows, rule=[name for of_sequence in rules for name in of_sequence])
 
 # %% ../nbs/08_attribution.ipynb #699c7086
 #| code-fold: true
@@ -559,8 +560,7 @@ def integrated_gradients(
     batch_size = default_batch(batch_size, X)
     _check_counts(n_steps=n_steps, batch_size=batch_size, n_baselines=n_baselines,
                   max_gradients=max_gradients)
-    _check_tolerances(rtol=rtol, atol=atol)
-    _check_method(method, n_steps)
+    _check_rule(method, n_steps, rtol=rtol, atol=atol)
     _check_draws(n_baselines, baseline)
     target = check_target(target, len(X), model_device(model)).repeat_interleave(n_baselines)
     members = _members(model, X.detach(), output)
@@ -570,17 +570,22 @@ def integrated_gradients(
     X = (X.float() if dtype in HALF else X).repeat_interleave(n_baselines, 0)
     B = _check_baseline(baseline, X, seed)
     _warn_of_order(baseline, X, B, n_baselines)
-    how = _Settings(method, float(rtol), float(atol), n_steps, max_gradients, batch_size,
-                    pieces_at_once(model, X, batch_size))
-    with differentiating(model):
-        X, B = X.clone(), B.clone()      # what was made under `inference_mode` cannot be differentiated
-        f = _Explained(model, target, output, X, B, dtype, n_baselines, rounding_unit(model, X.to(dtype)))
-        _warn_of_half(f.unit)
-        found = _attribute(f, how)
+    at_once = pieces_at_once(model, X, batch_size)
+    how = _Settings(method, float(rtol), float(atol), n_steps, max_gradients, batch_size, at_once)
+    found = _on_paths(how, model, X, B, dtype, target=target, output=output, draws=n_baselines)
     fixed = _off_simplex(found, X - B) if corrected else found
     if n_baselines > 1: found, fixed = (_averaged(a, n_baselines) for a in (found, fixed))
     if method in TOLERANT_METHODS: _warn_of_error(found, max_gradients)
     return replace(fixed, error_estimate=found.error_estimate)
+
+def _on_paths(how, model, X, B, dtype, **explained):
+    "The attribution of each row of `X` from its baseline in `B`"
+    with differentiating(model):
+        X = X.clone()       # what was made under `inference_mode` cannot be differentiated
+        B = B.clone()
+        unit = rounding_unit(model, X.to(dtype))
+        _warn_of_half(unit)
+        return _attribute(_Explained(model, X=X, B=B, dtype=dtype, unit=unit, **explained), how)
 
 def _check_draws(n_baselines, baseline):
     "Raise for several draws of a baseline that is not drawn"

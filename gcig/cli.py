@@ -651,7 +651,7 @@ Baseline = Annotated[str, typer.Option(
 Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
 
 def _check_spread(net, model, output=None):
-    "Raise `ValueError` unless the networks in the file `model` have a spread, and that of an `output` if given"
+    "Raise `ValueError` unless the networks in the file `model` have a spread; of scores, if `output` is given"
     if len(getattr(net, "models", [])) < 2:
         raise ValueError("--spread needs several networks in one file, as `gcig train --networks 5` writes, "
                          f"but {model} holds one")
@@ -759,9 +759,9 @@ Rtol = Annotated[float, typer.Option(help="Relative error of the scores that is 
 Atol = Annotated[float, typer.Option(help="Completeness error that is accepted (to a tolerance).")]
 NSteps = Annotated[int, typer.Option(help="Steps along the path (trapezoid and captum's).")]
 SpreadFile = Annotated[Path, typer.Option(
-    "--spread", help="For several networks: a second track of how much they differ, as the standard deviation "
-                     "of each score; its endings are those of --out. It is held in memory until --out is "
-                     "written. Needs --output log_odds, or logit."), _Writes()]
+    "--spread", help="For several networks: a second track of how much they differ, as the standard "
+                     "deviation of each score; its endings are those of --out. It is held in memory until "
+                     "--out is written. Needs --output log_odds, or logit."), _Writes()]
 TrackPlot = Annotated[Path, typer.Option(
     help="Plot of the scores along the first records: .png, .svg or .pdf."), _Draws(PLOTS)]
 

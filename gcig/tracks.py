@@ -359,8 +359,9 @@ def _scores_and_spread(model, X, target, attribution):
     of_networks = found.each.double().sum(2)
     return _as_numpy(torch.stack([found.scores.double().sum(1), of_networks.std(1)], 2))
 
-NO_SPREAD = ("spread needs an ensemble whose scores are the mean of its networks' scores: of log-odds, with "
-             "output 'log_odds' and two classes or output 'logit'; of probabilities, with output 'probability'")
+NO_SPREAD = ("spread needs an ensemble whose scores are the mean of its networks' scores: of log-odds, "
+             "with output 'log_odds' and two classes or output 'logit'; of probabilities, with output "
+             "'probability'")
 
 def _placed(batches, score):
     "Yield each place with the scores of its windows"
