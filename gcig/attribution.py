@@ -9,6 +9,7 @@ __all__ = ['OUTPUTS', 'BASELINES', 'CAPTUM_METHODS', 'TOLERANT_METHODS', 'METHOD
            'saturation_mutagenesis']
 
 # %% ../nbs/08_attribution.ipynb #aa8a59bf
+import sys
 import warnings
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -22,9 +23,9 @@ from torch import nn
 from .core import check_one_of, check_real, check_whole
 from .encoding import check_one_hot, edited
 from .quadrature import Integral, integrate
-from .running import HALF, check_classes, check_guest, check_target, default_batch, differentiating
-from .running import evaluating, in_pieces, model_device, pieces_at_once, rounding_unit, run_batch
-from .running import to_model
+from .running import HALF, Ensemble, check_classes, check_guest, check_target, default_batch
+from .running import differentiating, evaluating, in_pieces, model_device, pieces_at_once
+from .running import rounding_unit, run_batch, to_model, torch_generator
 from .secants import MISSING, NoSecant, Recording, integrate_secants, secants
 
 # %% ../nbs/08_attribution.ipynb #cc3d49e0
@@ -233,12 +234,9 @@ def _check_counts(**counts):
     "Raise for a count below 1"
     for name, value in counts.items(): check_whole(name, value)
 
-def _check_tolerances(**tolerances):
-    "Raise for a tolerance that is not above 0"
+def _check_rule(method, n_steps, **tolerances):
+    "Raise for a tolerance that is not above 0, for an unknown rule, or for one that needs more steps"
     for name, value in tolerances.items(): check_real(name, value)
-
-def _check_method(method, n_steps):
-    "Raise for an unknown rule, or for one that needs more steps"
     check_one_of("method", method, METHODS)
     if method.startswith("riemann") and n_steps < 2:      # captum divides by n_steps - 1
         raise ValueError(f"n_steps must be at least 2 for {method!r}, but got 1")
@@ -413,7 +411,7 @@ class Attribution:
     # (before any correction)
     completeness_error:torch.Tensor
     # (N,) passes taken for each sequence: a place forward and backward; of a secant, which goes backward
-    # between two places, half of both together
+    # between two places, half of both together; of all draws, and of all networks where `spread` is theirs
     n_gradients:torch.Tensor
     # (N,) bool: error_estimate within rtol and completeness_error within atol; for fixed rules only
     # the latter is known
@@ -421,8 +419,10 @@ class Attribution:
     # (N,) estimated L1 error of the scores relative to their L1 norm, with rounding; NaN for fixed rules
     error_estimate:torch.Tensor
     rule:list # N names: "secants" or "gradients" where a tolerance was given, else the method
-    # (N, 4, L) standard deviation of the scores over the draws of the baseline, if there are several
+    # (N, 4, L) standard deviation of the scores over the networks of an ensemble, where its scores are the
+    # mean of theirs, or else over the draws of the baseline, if there are several
     spread:torch.Tensor = None
+    each:torch.Tensor = None # (N, k, 4, L) the scores of each of the k networks, where `spread` is theirs
 
 # %% ../nbs/08_attribution.ipynb #886b32e8
 VALUE_UNITS = 4         # units of rounding of the largest logit by which a value may be off
@@ -490,17 +490,39 @@ def _off_simplex(found, path):
     mean = found.hypothetical.mean(1, keepdim=True)
     return replace(found, scores=found.scores - path*mean, hypothetical=found.hypothetical - mean)
 
-def _average_draws(found, k):
-    "The mean over `k` draws of the baseline for each sequence, with the spread of the scores"
+def _averaged(found, k):
+    "The mean over the `k` rows that each sequence has, with the spread of the scores"
     tensors = {name: v for name, v in vars(found).items() if isinstance(v, torch.Tensor)}
     drawn = {name: v.unflatten(0, (-1, k)) for name, v in tensors.items()}
     mean = {name: v.to(found.scores.dtype).mean(1) for name, v in drawn.items()}
     absolute = drawn["error_estimate"] * drawn["scores"].abs().sum((2, 3))
-    of_mean = absolute.square().sum(1).sqrt() / k      # errors of different draws add up as squares
+    of_mean = absolute.square().sum(1).sqrt() / k      # errors of different rows add up as squares
     error = of_mean / mean["scores"].abs().sum((1, 2)).clamp(min=1e-30)
     mean |= dict(n_gradients=drawn["n_gradients"].sum(1), converged=drawn["converged"].all(1))
-    rule = [min(found.rule[i:i + k]) for i in range(0, len(found.rule), k)]     # "gradients" if any draw is
+    rule = [min(found.rule[i:i + k]) for i in range(0, len(found.rule), k)]     # "gradients" if any row is
     return Attribution(**mean | dict(error_estimate=error, rule=rule, spread=drawn["scores"].std(1)))
+
+# %% ../nbs/08_attribution.ipynb #9e5b7cb8
+def _members(model, X, output):
+    "The networks whose mean score is the model's, or none"
+    if not isinstance(model, Ensemble): return []
+    with evaluating(model), torch.no_grad(): n_classes = run_batch(model, to_model(model, X[:1])).shape[1]
+    return list(model.models) if len(model.models) > 1 and model.is_mean_of(output, n_classes) else []
+
+def _of_members(members, given):
+    "The mean attribution of several networks, by `integrated_gradients` with the arguments `given`"
+    drawn = torch_generator(None).initial_seed()
+    shared = given if given["seed"] is not None else given | dict(seed=drawn)      # the same draws for all
+    found = [integrated_gradients(**shared | dict(model=member)) for member in members]
+    mean = _averaged(_interleaved(found), len(members))
+    return replace(mean, each=torch.stack([a.scores for a in found], 1))
+
+def _interleaved(found):
+    "Several attributions of the same sequences as one, in which each sequence has a row of each"
+    tensors = [name for name, v in vars(found[0]).items() if isinstance(v, torch.Tensor)]
+    rows = {name: torch.stack([getattr(a, name) for a in found], 1).flatten(0, 1) for name in tensors}
+    rules = zip(*(a.rule for a in found))
+    return Attribution(**rows, rule=[name for of_sequence in rules for name in of_sequence])
 
 # %% ../nbs/08_attribution.ipynb #699c7086
 #| code-fold: true
@@ -535,31 +557,38 @@ def integrated_gradients(
     pieces:int=None,
 )->Attribution: # scores, hypothetical scores, predictions, errors
     "Integrated Gradients (Sundararajan et al. 2017); raises `TypeError` or `ValueError` for what is bad"
+    given = dict(locals())
     check_guest(model, X)
     check_one_of("output", output, OUTPUTS)
     batch_size = default_batch(batch_size, X)
     _check_counts(n_steps=n_steps, batch_size=batch_size, n_baselines=n_baselines,
                   max_gradients=max_gradients, pieces=1 if pieces is None else pieces)
-    _check_tolerances(rtol=rtol, atol=atol)
-    _check_method(method, n_steps)
+    _check_rule(method, n_steps, rtol=rtol, atol=atol)
     _check_draws(n_baselines, baseline)
     target = check_target(target, len(X), model_device(model)).repeat_interleave(n_baselines)
+    members = _members(model, X.detach(), output)
+    if members: return _of_members(members, given)
     X = to_model(model, X.detach())
     dtype = X.dtype
     X = (X.float() if dtype in HALF else X).repeat_interleave(n_baselines, 0)
     B = _check_baseline(baseline, X, seed)
     _warn_of_order(baseline, X, B, n_baselines)
-    how = _Settings(method, float(rtol), float(atol), n_steps, max_gradients, batch_size,
-                    pieces_at_once(model, X, batch_size, pieces))
-    with differentiating(model):
-        X, B = X.clone(), B.clone()      # what was made under `inference_mode` cannot be differentiated
-        f = _Explained(model, target, output, X, B, dtype, n_baselines, rounding_unit(model, X.to(dtype)))
-        _warn_of_half(f.unit)
-        found = _attribute(f, how)
+    at_once = pieces_at_once(model, X, batch_size, pieces)
+    how = _Settings(method, float(rtol), float(atol), n_steps, max_gradients, batch_size, at_once)
+    found = _on_paths(how, model, X, B, dtype, target=target, output=output, draws=n_baselines)
     fixed = _off_simplex(found, X - B) if corrected else found
-    if n_baselines > 1: found, fixed = (_average_draws(a, n_baselines) for a in (found, fixed))
+    if n_baselines > 1: found, fixed = (_averaged(a, n_baselines) for a in (found, fixed))
     if method in TOLERANT_METHODS: _warn_of_error(found, max_gradients)
     return replace(fixed, error_estimate=found.error_estimate)
+
+def _on_paths(how, model, X, B, dtype, **explained):
+    "The attribution of each row of `X` from its baseline in `B`"
+    with differentiating(model):
+        X = X.clone()       # what was made under `inference_mode` cannot be differentiated
+        B = B.clone()
+        unit = rounding_unit(model, X.to(dtype))
+        _warn_of_half(unit)
+        return _attribute(_Explained(model, X=X, B=B, dtype=dtype, unit=unit, **explained), how)
 
 def _check_draws(n_baselines, baseline):
     "Raise for several draws of a baseline that is not drawn"
@@ -568,9 +597,14 @@ def _check_draws(n_baselines, baseline):
         raise ValueError(f"n_baselines above 1 needs a baseline that is drawn, {' or '.join(_DRAWN)}")
 
 def _warn(message):
-    "Warn at the line that called `integrated_gradients`"
-    callers_callers_caller = 4
-    warnings.warn(message, stacklevel=callers_callers_caller)
+    "Warn at the line that called this file"
+    frame = sys._getframe()
+    here = frame.f_code.co_filename
+    level = 1
+    while frame.f_back and frame.f_code.co_filename == here:
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, stacklevel=level)
 
 def _warn_of_error(found, max_gradients):
     "Say that some sequences did not converge, and why"

@@ -6,12 +6,12 @@
 __all__ = ['app', 'Version', 'PLOTS', 'TutorialFolder', 'TutorialSeed', 'TutorialForce', 'WithPlayground', 'Quick', 'FiguresFile',
            'ClassFiles', 'ValidFiles', 'ValidShare', 'TrainLabels', 'Maxlen', 'Step', 'TrainAmbiguous', 'Filters',
            'KernelSize', 'PoolSize', 'Lstm', 'Dense', 'Offsets', 'Balance', 'Epochs', 'BatchSize', 'StepsPerEpoch',
-           'LearningRate', 'Shuffle', 'Patience', 'Keep', 'TrainSeed', 'NetworkFile', 'Resume', 'TrainForce',
-           'HistoryFile', 'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'Ambiguous', 'Tail', 'Short', 'Regions',
-           'Target', 'Baseline', 'Seed', 'MOST_PANELS', 'PredictFile', 'PredictLabels', 'PredictPlot', 'TrackFile',
-           'TrackFormat', 'TrackStep', 'Output', 'NBaselines', 'Method', 'Rtol', 'Atol', 'NSteps', 'TrackPlot',
-           'EditsFile', 'Direction', 'Rule', 'Candidates', 'Iterations', 'StopAt', 'OnlyImproving', 'NoReturn',
-           'Protected', 'StatesFile', 'EditsPlot', 'main']
+           'LearningRate', 'Shuffle', 'Patience', 'Keep', 'TrainSeed', 'MOST_NETWORKS', 'Networks', 'NetworkFile',
+           'Resume', 'TrainForce', 'HistoryFile', 'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'Ambiguous', 'Tail',
+           'Short', 'Regions', 'Target', 'Baseline', 'Seed', 'MOST_PANELS', 'PredictFile', 'PredictLabels',
+           'PredictSpread', 'PredictPlot', 'TrackFile', 'TrackFormat', 'TrackStep', 'Output', 'NBaselines', 'Method',
+           'Rtol', 'Atol', 'NSteps', 'SpreadFile', 'TrackPlot', 'EditsFile', 'Direction', 'Rule', 'Candidates',
+           'Iterations', 'StopAt', 'OnlyImproving', 'NoReturn', 'Protected', 'StatesFile', 'EditsPlot', 'main']
 
 # %% ../nbs/18_cli.ipynb #edaf4a7b
 import os
@@ -344,7 +344,7 @@ def _class_name(labels, number): return labels[number] if labels else f"class {n
 def _target(net, text):
     "Number of the class that `text` names or numbers"
     labels = net.labels or []
-    classes = net.config["dense"][-1]
+    classes = net.n_classes
     if text in labels: return labels.index(text)
     if text in map(str, range(classes)): return int(text)
     names = f"{', '.join(labels)} or " if labels else ""
@@ -498,6 +498,10 @@ Patience = Annotated[int, typer.Option(help="Stop after so many epochs without a
 Keep = Annotated[str, typer.Option(
     help="Weights to keep: of the best epoch, with the lowest validation loss, or of the last.")]
 TrainSeed = Annotated[int, typer.Option(help="Seed of the network and its training, at least 0.")]
+MOST_NETWORKS = 100     # of an ensemble; beyond some ten, each adds next to nothing
+Networks = Annotated[int, typer.Option(
+    help="Networks to train, one after the other, with the seeds --seed, --seed + 1 and so on. --out holds "
+         "them all, and the other commands take their mean.")]
 
 def _print_epoch(history):
     "One line an epoch"
@@ -506,9 +510,19 @@ def _print_epoch(history):
     print("   ".join([f"epoch {len(history.loss)}", *values]), flush=True)
 
 # %% ../nbs/18_cli.ipynb #bc1035fd
-def _state_file(out):
-    "Where the state of a training is kept"
-    return out.with_name(f"{out.stem}.state.safetensors")
+def _state_file(out, number=1):
+    "Where the state of a training is kept: of the first network, or of another by its number"
+    which = "" if number == 1 else f".{number}"
+    return out.with_name(f"{out.stem}{which}.state.safetensors")
+
+def _state_files(out, networks, plot):
+    "The states of several networks; raises for a number of networks that cannot be"
+    from gcig.core import check_whole
+    check_whole("--networks", networks, most=MOST_NETWORKS)
+    if networks > 1 and plot:
+        raise ValueError(f"--plot draws the training of one network, and --networks asks for {networks}; "
+                         "--history keeps those of all")
+    return [_state_file(out, number) for number in range(1, networks + 1)]
 
 NetworkFile = Annotated[Path, typer.Option("--out", "-o", help="Network to write, usually .safetensors."),
                         _Writes(beside=lambda out: [_state_file(out)])]
@@ -534,12 +548,14 @@ def _save_history(path, history):
     plots = _plots()
     plots.save_figure(path, plots.plot_history(history))
 
-def _print_result(net, found, out, state):
+def _print_result(net, found, out, states):
     "What the network reaches on the validation windows, and the files to keep"
     from gcig.model import count_parameters
     total, _, _ = count_parameters(net)
     print(f"\non the validation windows\n{found}\n")
-    print(f"{out}  ({total:,} parameters)\n{state}  (to go on with --resume)")
+    several = f"{len(states)} networks, " if len(states) > 1 else ""
+    print(f"{out}  ({several}{total:,} parameters)")
+    for state in states: print(f"{state}  (to go on with --resume)")
 
 def _write_metrics(path, found):
     "Write `Metrics` and the versions they come from as JSON"
@@ -550,6 +566,29 @@ def _write_metrics(path, found):
     values = {name: plain(value) for name, value in asdict(found).items()}
     text = json.dumps(values | dict(versions=versions()), indent=1)
     with replacing(path) as temporary: temporary.write_text(text)
+
+# %% ../nbs/18_cli.ipynb #5247e96d
+def _train_one(build, data, seed, state, **how):
+    "Train a network with a seed; the network and the table of its epochs"
+    from gcig.training import fit
+    train, held_out = data
+    net = build(seed)
+    done = fit(net, train, held_out, seed=seed, state=state, after_epoch=_print_epoch, **how)
+    return net, done.table
+
+def _train_each(build, data, seed, states, **how):
+    "Train a network for each of `states`; their ensemble, or the one, and the table of all epochs"
+    if len(states) == 1: return _train_one(build, data, seed, states[0], **how)
+    import pandas as pd
+    from gcig.running import ensemble
+    nets = []
+    tables = []
+    for i, state in enumerate(states):
+        print(f"\nnetwork {i + 1} of {len(states)}, seed {seed + i}", flush=True)
+        net, table = _train_one(build, data, seed + i, state, **how)
+        nets.append(net)
+        tables.append(table.assign(network=i + 1))
+    return ensemble(nets), pd.concat(tables)
 
 # %% ../nbs/18_cli.ipynb #9e97a253
 #| code-fold: true
@@ -562,32 +601,31 @@ def _train_files(
     filters:Filters="8,16", kernel_size:KernelSize="8,8", pool_size:PoolSize="3,3",
     lstm:Lstm="8", dense:Dense="4",
     epochs:Epochs=6, batch_size:BatchSize=64, steps_per_epoch:StepsPerEpoch=50, lr:LearningRate=1e-3,
-    shuffle:Shuffle=True, patience:Patience=None, keep:Keep="best", seed:TrainSeed=0,
+    shuffle:Shuffle=True, patience:Patience=None, keep:Keep="best", seed:TrainSeed=0, networks:Networks=1,
     resume:Resume=False, force:TrainForce=False,
     history:HistoryFile=None, metrics:MetricsFile=None, plot:TrainPlot=None,
 ):
     "Train a network on sequence files of two or more classes."
-    state = _state_file(out)
-    _check_state(state, resume, force)
+    states = _state_files(out, networks, plot)
+    for state in states: _check_state(state, resume, force)
     words = dict(filters=filters, kernel_size=kernel_size, pool_size=pool_size, lstm=lstm, dense=dense)
     sizes = {name: _numbers(f"--{name.replace('_', '-')}", text) for name, text in words.items()}
     from gcig.model import save_model
     from gcig.tracks import TABLE_FORMATS, check_format, write_table
-    from gcig.training import class_metrics, fit
+    from gcig.training import class_metrics
     if history: check_format(history, TABLE_FORMATS, "--history")
     windows = dict(maxlen=maxlen, step=step, ambiguous=ambiguous)
     train, held_out = _class_windows(classes, valid, valid_share, labels, windows)
     _check_memory("--batch-size: a batch", _BYTES_PER_LETTER * maxlen * batch_size)
     print(f"training on    {_in_one_line(train)}\nvalidating on  {_in_one_line(held_out)}")
-    net = _network(maxlen, sizes, train, seed)
+    def build(seed): return _network(maxlen, sizes, train, seed)
     schedule = dict(epochs=epochs, steps_per_epoch=steps_per_epoch, patience=patience, keep=keep, lr=lr)
-    drawing = dict(batch_size=batch_size, shuffle=shuffle, offsets=offsets, balance=balance, seed=seed)
-    keeping = dict(state=state, resume=resume, after_epoch=_print_epoch)
-    done = fit(net, train, held_out, **schedule, **drawing, **keeping)
+    drawing = dict(batch_size=batch_size, shuffle=shuffle, offsets=offsets, balance=balance, resume=resume)
+    net, done = _train_each(build, (train, held_out), seed, states, **schedule, **drawing)
     save_model(net, out)
     found = class_metrics(net, held_out)
-    _print_result(net, found, out, state)
-    if history: write_table(history, [done.table])
+    _print_result(net, found, out, states)
+    if history: write_table(history, [done])
     if metrics: _write_metrics(metrics, found)
     if plot: _save_history(plot, done)
 
@@ -612,9 +650,20 @@ Baseline = Annotated[str, typer.Option(
          "shuffle, dinucleotide_shuffle, or four frequencies of A, C, G, T with commas between.")]
 Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
 
+def _check_spread(net, model, output=None):
+    "Raise `ValueError` unless the networks in the file `model` have a spread; of scores, if `output` is given"
+    if len(getattr(net, "models", [])) < 2:
+        raise ValueError("--spread needs several networks in one file, as `gcig train --networks 5` writes, "
+                         f"but {model} holds one")
+    from gcig.attribution import OUTPUTS
+    possible = [name for name in OUTPUTS if net.is_mean_of(name, net.n_classes)]
+    if output is None or output in possible: return
+    raise ValueError(f"--spread needs --output {' or '.join(possible)}, whose scores are the mean of the "
+                     f"networks' scores, but --output is {output}")
+
 def _own_windows(net, **cut):
     "How `gcig.tracks` is to cut windows for the network `net`"
-    return dict(maxlen=net.config["maxlen"], **cut)
+    return dict(maxlen=net.maxlen, **cut)
 
 def _regions(path, sequences):
     "The regions of a BED file, or None without one"
@@ -657,6 +706,9 @@ PredictFile = Annotated[Path, typer.Option(
     _Writes(stream=True)]
 PredictLabels = Annotated[str, typer.Option(
     help="Names of the classes, with commas between, instead of those in the file.")]
+PredictSpread = Annotated[bool, typer.Option(
+    "--spread", help="For several networks: how much they differ, as the standard deviation of each class's "
+                     "probability, in further columns.")]
 PredictPlot = Annotated[Path, typer.Option(
     help="Plot of the first class's probability along the first records: .png, .svg or .pdf."), _Draws(PLOTS)]
 
@@ -664,7 +716,7 @@ PredictPlot = Annotated[Path, typer.Option(
 def _predict_files(
     model:Model, sequences:Sequences, out:PredictFile,
     regions:Regions=None, step:Step=50, ambiguous:Ambiguous="zero", tail:Tail="flush", short:Short="skip",
-    labels:PredictLabels=None, plot:PredictPlot=None,
+    labels:PredictLabels=None, spread:PredictSpread=False, plot:PredictPlot=None,
 ):
     "Predict every window of every record."
     from gcig.core import check_labels
@@ -672,13 +724,14 @@ def _predict_files(
     from gcig.tracks import TABLE_FORMATS, check_format, check_records, predict_records, write_table
     found = check_format(str(out), TABLE_FORMATS, "--out")
     net = load_model(model)
+    if spread: _check_spread(net, model)
     cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
     places = _regions(regions, sequences)
     check_records(sequences, found, regions=places, **cut)
     names = net.labels
-    if labels is not None: names = check_labels(labels.split(","), net.config["dense"][-1])
+    if labels is not None: names = check_labels(labels.split(","), net.n_classes)
     records = _Records(sequences, places)
-    tables = predict_records(net, records, names, **cut)
+    tables = predict_records(net, records, names, spread=spread, **cut)
     kept = {}
     if plot: tables = _keep_first(tables, kept)
     def draw(): _save_predictions(plot, kept, names[0] if names else "class_0", _class_name(names, 0))
@@ -705,6 +758,10 @@ Method = Annotated[str, typer.Option(
 Rtol = Annotated[float, typer.Option(help="Relative error of the scores that is accepted (to a tolerance).")]
 Atol = Annotated[float, typer.Option(help="Completeness error that is accepted (to a tolerance).")]
 NSteps = Annotated[int, typer.Option(help="Steps along the path (trapezoid and captum's).")]
+SpreadFile = Annotated[Path, typer.Option(
+    "--spread", help="For several networks: a second track of how much they differ, as the standard "
+                     "deviation of each score; its endings are those of --out. It is held in memory until "
+                     "--out is written. Needs --output log_odds, or logit."), _Writes()]
 TrackPlot = Annotated[Path, typer.Option(
     help="Plot of the scores along the first records: .png, .svg or .pdf."), _Draws(PLOTS)]
 
@@ -724,14 +781,24 @@ def _save_scores(path, kept, ylabel):
     _save_tracks(path, [of(*kept_one) for kept_one in kept], ylabel)
 
 # %% ../nbs/18_cli.ipynb #99e85945
-def _write_track(net, records, out, plot, label, settings):
-    "Write the scores along records or regions, and draw the first of them"
+def _apart(tracks, spreads):
+    "Pass scores on, and keep in `spreads` what stands beside them"
+    for whole, both in tracks:
+        spreads.append((whole, both[:, 1]))
+        yield whole, both[:, 0]
+
+def _write_track(net, records, out, spread, plot, label, settings):
+    "Write the scores along records or regions, and their spread, and draw the first of them"
     from gcig.tracks import attribute_records, write_tracks
-    tracks = attribute_records(net, records, **settings)
+    tracks = attribute_records(net, records, spread=spread is not None, **settings)
+    spreads = []
+    if spread: tracks = _apart(tracks, spreads)
     kept = []
     if plot: tracks = _keep_tracks(tracks, kept)
-    def draw(): _save_scores(plot, kept, label)
-    write_tracks(str(out), tracks, then=draw if plot else None)
+    def also():
+        if spread: write_tracks(str(spread), spreads)
+        if plot: _save_scores(plot, kept, label)
+    write_tracks(str(out), tracks, then=also)
 
 def _attributed_places(regions, sequences, found, cut):
     "Regions of a track in their order, or None for whole records; raises what is wrong with any"
@@ -742,14 +809,16 @@ def _attributed_places(regions, sequences, found, cut):
     check_records(sequences, *[found] if found else [], regions=places, around=around, **cut)
     return places
 
-def _attribute_format(name, out, plot):
+def _attribute_format(name, out, spread, plot):
     "How tracks are written, or None for TF-MoDISco"
     from gcig.core import check_one_of
     from gcig.tracks import TRACK_FORMATS, check_format, check_modisco
     check_one_of("--format", name, ("track", "modisco"))
+    if name == "track" and spread: check_format(str(spread), TRACK_FORMATS, "--spread")
     if name == "track": return check_format(str(out), TRACK_FORMATS, "--out")
     check_modisco(str(out), "--out")
     if plot: raise ValueError("--plot draws tracks, which --format modisco does not make")
+    if spread: raise ValueError("--spread is a track, which --format modisco does not make")
 
 # %% ../nbs/18_cli.ipynb #c9b1a5a4
 #| code-fold: true
@@ -760,14 +829,15 @@ def _attribute_files(
     tail:Tail="flush", short:Short="skip",
     baseline:Baseline="zeros", output:Output="probability", n_baselines:NBaselines=1,
     method:Method="adaptive", rtol:Rtol=1e-3, atol:Atol=1e-3, n_steps:NSteps=50,
-    seed:Seed=0, format:TrackFormat="track", plot:TrackPlot=None,
+    seed:Seed=0, format:TrackFormat="track", spread:SpreadFile=None, plot:TrackPlot=None,
 ):
     "Attribute every record by Integrated Gradients, overlapping windows averaged."
     from gcig.model import load_model
     from gcig.tracks import attribute_windows, write_modisco
-    found = _attribute_format(format, out, plot)
+    found = _attribute_format(format, out, spread, plot)
     net = load_model(model)
-    usual = 25 if found else net.config["maxlen"]       # of a window of 50, so that two cover a letter
+    if spread: _check_spread(net, model, output)
+    usual = 25 if found else net.maxlen       # of a window of 50, so that two cover a letter
     step = usual if step is None else step
     cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
     places = _attributed_places(regions, sequences, found, cut)
@@ -778,7 +848,7 @@ def _attribute_files(
     how = dict(method=method, rtol=rtol, atol=atol, n_steps=n_steps)
     settings = what | how | cut
     label = f"score for {_class_name(net.labels, number)}"
-    if found: _write_track(net, records, out, plot, label, settings)
+    if found: _write_track(net, records, out, spread, plot, label, settings)
     else: write_modisco(out, attribute_windows(net, records, **settings))
     _done(out, records)
 

@@ -27,14 +27,15 @@ from torch import nn
 # %% ../nbs/04_model.ipynb #1aa6ca9e
 from .core import check_labels, check_whole, replacing, shown
 from .encoding import check_one_hot, enough_memory
-from .running import (adapt, both_strands, channels_last, evaluating, log_probabilities, one_label,
-                          one_number, output_head, predict, to_model, torch_generator, two_classes)
+from .running import (Ensemble, adapt, both_strands, channels_last, ensemble, evaluating,
+                          log_probabilities, one_label, one_number, output_head, predict, to_model,
+                          torch_generator, two_classes)
 from .sequences import MOST_LETTERS, existing
 
 # %% ../nbs/04_model.ipynb #ce97f2ea
 # names of `running` that are names of this room, too
 _all_ = ["predict", "adapt", "channels_last", "output_head", "two_classes", "log_probabilities", "one_label",
-         "one_number", "both_strands", "torch_generator"]
+         "one_number", "both_strands", "ensemble", "torch_generator"]
 
 # %% ../nbs/04_model.ipynb #7f1dcf08
 class _LSTM(nn.LSTM):
@@ -189,9 +190,15 @@ class CNNLSTM(nn.Module):
             _initialise(self, generator)
         self.labels = None if labels is None else check_labels(labels, self.config["dense"][-1])
 
+    @property
+    def maxlen(self): return self.config["maxlen"]
+
+    @property
+    def n_classes(self): return self.config["dense"][-1]
+
     def check_length(self, X):
         "Raise `ValueError` unless `X` is (N, 4, maxlen)"
-        wanted = (4, self.config["maxlen"])
+        wanted = (4, self.maxlen)
         if X.shape[1:] == wanted: return
         raise ValueError(f"X must have shape (N, {wanted[0]}, {wanted[1]}) for this model, "
                          f"but has shape {tuple(X.shape)}")
@@ -307,20 +314,31 @@ def _outline(config, labels=None):
     with torch.device("meta"): return CNNLSTM(**config, labels=labels)
 
 # %% ../nbs/04_model.ipynb #401317c0
+def _check_intact(model, name):
+    "Raise unless a configuration builds `model` anew"
+    if not isinstance(model, CNNLSTM):
+        raise TypeError(f"{name} must be a CNNLSTM, but is a {type(model).__name__}")
+    try: check_arrays(_outline(model.config, model.labels).state_dict(), model.state_dict())
+    except ValueError as e: raise ValueError(f"{name} must be what its configuration builds, but {e}") from e
+
+def _header(model):
+    "What builds a network, or several, anew; raises for one that it would not build"
+    if not isinstance(model, Ensemble):
+        _check_intact(model, "model")
+        return dict(model="CNNLSTM", config=model.config, labels=model.labels)
+    for i, member in enumerate(model.models, 1): _check_intact(member, f"model: number {i} of the ensemble")
+    members = [dict(config=member.config, labels=member.labels) for member in model.models]
+    return dict(model="ensemble", of=model.of, members=members)
+
 def save_model(
-    model:CNNLSTM, # the model; other kinds raise `TypeError`
+    model:CNNLSTM, # the model, or an `ensemble` of such; other kinds raise `TypeError`
     path, # file to write, usually ending in `.safetensors`
 )->None:
     """Write weights and configuration to one file; an interrupted call leaves the old file or none
 
     Raises `ValueError` for a network that was altered, so that its configuration does not build it anew."""
-    if not isinstance(model, CNNLSTM):
-        raise TypeError(f"model must be a CNNLSTM, but is a {type(model).__name__}")
-    arrays = model.state_dict()
-    try: check_arrays(_outline(model.config, model.labels).state_dict(), arrays)
-    except ValueError as e: raise ValueError(f"model must be what its configuration builds, but {e}") from e
-    header = dict(model="CNNLSTM", config=model.config, labels=model.labels)
-    with replacing(path) as temporary: save_arrays(arrays, temporary, header, path)
+    header = _header(model)
+    with replacing(path) as temporary: save_arrays(model.state_dict(), temporary, header, path)
 
 # %% ../nbs/04_model.ipynb #55766669
 def _rebuilt(config, labels, weights):
@@ -335,16 +353,34 @@ def _rebuilt(config, labels, weights):
         if isinstance(layer, _LSTM): layer.bias_hh_l0 = torch.zeros_like(layer.bias_ih_l0).detach()
     return model.eval()
 
+def _members(header, weights):
+    "The networks of a file of several"
+    own = {}
+    for name, values in weights.items():
+        number, _, rest = name.removeprefix("models.").partition(".")
+        own.setdefault(number, {})[rest] = values
+    described = header["members"]
+    if len(described) != len(own):
+        raise ValueError(f"there are arrays of {len(own)} networks, and not of {len(described)}")
+    return [_rebuilt(one["config"], one["labels"], own[str(i)]) for i, one in enumerate(described)]
+
+def _built(header, weights):
+    "The model of a file"
+    if header["model"] == "ensemble": return ensemble(_members(header, weights), header["of"]).eval()
+    return _rebuilt(header.get("config", {}), header.get("labels"), weights)
+
 def load_model(
     path, # file that `save_model` wrote
-)->CNNLSTM: # on the CPU, in the precision that it was saved in, and in evaluation mode: ready to be asked
+# on the CPU, in the precision that it was saved in, and in evaluation mode: ready to be asked; an `Ensemble`
+# if several were saved as one
+)->CNNLSTM:
     """Read a model; raises `FileNotFoundError`, or `ValueError` for a file that is none or does not fit
 
     `fit` switches to training mode by itself; for a training loop of your own call `.train()`."""
     header, weights = load_arrays(path)
-    if not isinstance(header, dict) or header.get("model") != "CNNLSTM":
+    if not isinstance(header, dict) or header.get("model") not in ("CNNLSTM", "ensemble"):
         raise ValueError(f"path: {path} is not a model that gcig's save_model wrote")
-    try: return _rebuilt(header.get("config", {}), header.get("labels"), weights)
+    try: return _built(header, weights)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as e:
         does_not_fit = f"the configuration and the weights in {path} do not fit"
         raise ValueError(f"path: {does_not_fit}: {_one_line(e)}") from e
