@@ -7,11 +7,12 @@ __all__ = ['app', 'Version', 'PLOTS', 'TutorialFolder', 'TutorialSeed', 'Tutoria
            'ClassFiles', 'ValidFiles', 'ValidShare', 'TrainLabels', 'Maxlen', 'Step', 'TrainAmbiguous', 'Filters',
            'KernelSize', 'PoolSize', 'Lstm', 'Dense', 'Offsets', 'Balance', 'Epochs', 'BatchSize', 'StepsPerEpoch',
            'LearningRate', 'Shuffle', 'Patience', 'Keep', 'TrainSeed', 'MOST_NETWORKS', 'Networks', 'NetworkFile',
-           'Resume', 'TrainForce', 'HistoryFile', 'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'Ambiguous', 'Tail',
-           'Short', 'Regions', 'Target', 'Baseline', 'Seed', 'MOST_PANELS', 'PredictFile', 'PredictLabels',
-           'PredictSpread', 'PredictPlot', 'TrackFile', 'TrackFormat', 'TrackStep', 'Output', 'NBaselines', 'Method',
-           'Rtol', 'Atol', 'NSteps', 'SpreadFile', 'TrackPlot', 'EditsFile', 'Direction', 'Rule', 'Candidates',
-           'Iterations', 'StopAt', 'OnlyImproving', 'NoReturn', 'Protected', 'StatesFile', 'EditsPlot', 'main']
+           'Resume', 'TrainForce', 'HistoryFile', 'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'SequenceFiles',
+           'Ambiguous', 'Tail', 'Short', 'Regions', 'Target', 'Baseline', 'Seed', 'Ending', 'PACKED', 'Workers',
+           'Scheduler', 'ResumeBatches', 'MOST_PANELS', 'PredictFile', 'PredictLabels', 'PredictSpread', 'PredictPlot',
+           'TrackFile', 'TrackFormat', 'TrackStep', 'Output', 'NBaselines', 'Method', 'Rtol', 'Atol', 'NSteps',
+           'SpreadFile', 'TrackPlot', 'EditsFile', 'Direction', 'Rule', 'Candidates', 'Iterations', 'StopAt',
+           'OnlyImproving', 'NoReturn', 'Protected', 'StatesFile', 'EditsPlot', 'main']
 
 # %% ../nbs/18_cli.ipynb #edaf4a7b
 import os
@@ -20,7 +21,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from inspect import signature
@@ -207,6 +208,15 @@ class _Writes:
             raise ValueError(f"{option} must end in {', '.join(self.endings)}, but is {path}")
 
     def files(self, path): return [path, *self.beside(path)]
+
+class _WritesMany(_Writes):
+    "Marks an option of a file that is written, or of a folder for several"
+    def check(self, option, path):
+        "Raise unless a file, or files in a folder, can be written there"
+        if not path.is_dir(): super().check(option, path)
+        elif not os.access(path, os.W_OK): raise PermissionError(f"{option}: {path} cannot be written to")
+
+    def files(self, path): return [] if path.is_dir() else super().files(path)
 
 class _Draws(_Writes):
     "Marks an option of a picture"
@@ -635,6 +645,9 @@ Model = Annotated[Path, typer.Argument(
 Sequences = Annotated[Path, typer.Argument(
     metavar="SEQUENCES", help="FASTA or FASTQ file, plain or compressed; - for standard input."),
     _Reads(stream=True)]
+SequenceFiles = Annotated[list[Path], typer.Argument(
+    metavar="SEQUENCES...", help="FASTA or FASTQ files, plain or compressed; - alone for standard input."),
+    _Reads(stream=True)]
 Ambiguous = Annotated[str, typer.Option(
     help="Letters other than A, C, G, T, U: zero, uniform, error, or skip the window.")]
 Tail = Annotated[str, typer.Option(
@@ -672,6 +685,97 @@ def _regions(path, sequences):
     from gcig.sequences import read_regions
     return read_regions(path)
 
+# %% ../nbs/18_cli.ipynb #cc737006
+Ending = Annotated[str, typer.Option(help="End of the files' names where --out is a folder.")]
+
+class _Job(NamedTuple):
+    "A file to read and a file to write"
+    sequences:Path
+    out:Path
+
+PACKED = (".gz", ".bgz", ".bz2", ".xz", ".zst")     # what may follow the end of a sequence file's name
+
+def _bare(path):
+    "A sequence file's name without its endings"
+    packed = path.suffix.lower() in PACKED
+    return (path.with_suffix("") if packed else path).stem
+
+def _jobs(sequences, out, ending, plot):
+    "What is to be read and written; raises for what cannot be"
+    if len(sequences) == 1 and not out.is_dir(): return [_Job(sequences[0], out)]
+    if Path("-") in sequences: raise ValueError("SEQUENCES: - is standard input, and needs a file as --out")
+    if plot: raise ValueError("--plot draws one file's records, and --out is a folder for several")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out must be a folder for {len(sequences)} files, but {out} is a file")
+    jobs = [_Job(path, out/f"{_bare(path)}{ending}") for path in sequences]
+    written = {}
+    for path, file in jobs:
+        other = written.setdefault(file, path)
+        if other is not path: raise ValueError(f"SEQUENCES: {other} and {path} would both be written to {file}")
+    read = [_File("SEQUENCES", path, _Reads()) for path in sequences]
+    _check_apart([*read, *(_File("--out", file, _Writes()) for _, file in jobs)])
+    return jobs
+
+# %% ../nbs/18_cli.ipynb #58482753
+Workers = Annotated[int, typer.Option(
+    help="Processes of this machine to share the work among, by Dask; the output stays the same.")]
+Scheduler = Annotated[str, typer.Option(
+    help="Address of a Dask scheduler to send the work to, such as tcp://10.0.0.1:8786.")]
+ResumeBatches = Annotated[bool, typer.Option(
+    "--resume", help="Keep finished batches in a folder beside --out, as --workers and --scheduler always do, "
+                     "and go on with those of an earlier call.")]
+
+@contextmanager
+def _machines(workers, scheduler):
+    "Inside the `with`, `Machines` to work on batches"
+    from gcig.machines import dashboard, local_workers, on_dask, scheduler_at
+    from gcig.tracks import HERE
+    if workers is None and scheduler is None: yield HERE
+    else:
+        with local_workers(workers) if workers else scheduler_at(scheduler) as client:
+            if dashboard(client): _say(f"Dask's dashboard: {dashboard(client)}")
+            yield on_dask(client)
+
+@dataclass(frozen=True)
+class _Sharing:
+    "How work is shared out, and whether it is gone on with"
+    workers:int
+    scheduler:str
+    resume:bool
+
+    def check(self, jobs):
+        "Raise for what cannot be"
+        from gcig.core import check_whole
+        from gcig.machines import check_dask, check_shards
+        if self.workers is not None: check_whole("--workers", self.workers)
+        if self.workers and self.scheduler: raise ValueError("--workers and --scheduler: only one can be given")
+        if self.workers or self.scheduler: check_dask()
+        for _, out in jobs:
+            if str(out) != "-" and self.keeps: check_shards(out, self.resume, "--out")
+            elif self.resume: raise ValueError("--resume needs a file as --out, not standard output")
+
+    @property
+    def keeps(self): return self.resume or self.workers is not None or self.scheduler is not None
+
+    @contextmanager
+    def work(self, jobs):
+        "Inside the `with`, a function of a job and of what its results depend on, to be entered for `Machines`"
+        from gcig.machines import shards_beside
+        for _, out in jobs: out.parent.mkdir(exist_ok=True)
+        with _machines(self.workers, self.scheduler) as machines:
+            def kept(job, key):
+                keeps = self.keeps and str(job.out) != "-"
+                return shards_beside(job.out, key, machines) if keeps else nullcontext(machines)
+            yield kept
+
+def _key(model, settings):
+    "All that a result depends on besides the letters"
+    from hashlib import sha256
+    from json import dumps
+    from gcig.core import versions
+    network = sha256(model.read_bytes()).hexdigest()
+    return dumps([network, settings, versions()], default=lambda tensor: tensor.tolist())
+
 # %% ../nbs/18_cli.ipynb #7171b249
 MOST_PANELS = 8
 
@@ -702,8 +806,9 @@ def _save_predictions(path, kept, column, ylabel):
 # %% ../nbs/18_cli.ipynb #df550e56
 #| code-fold: true
 PredictFile = Annotated[Path, typer.Option(
-    "--out", "-o", help="Table to write: .tsv, .csv or .parquet; - for standard output."),
-    _Writes(stream=True)]
+    "--out", "-o", help="Table to write: .tsv, .csv or .parquet; - for standard output; a folder for "
+                        "several files."),
+    _WritesMany(stream=True)]
 PredictLabels = Annotated[str, typer.Option(
     help="Names of the classes, with commas between, instead of those in the file.")]
 PredictSpread = Annotated[bool, typer.Option(
@@ -714,29 +819,43 @@ PredictPlot = Annotated[Path, typer.Option(
 
 @_command("predict")
 def _predict_files(
-    model:Model, sequences:Sequences, out:PredictFile,
+    model:Model, sequences:SequenceFiles, out:PredictFile,
     regions:Regions=None, step:Step=50, ambiguous:Ambiguous="zero", tail:Tail="flush", short:Short="skip",
-    labels:PredictLabels=None, spread:PredictSpread=False, plot:PredictPlot=None,
+    labels:PredictLabels=None, spread:PredictSpread=False, plot:PredictPlot=None, ending:Ending=".tsv",
+    workers:Workers=None, scheduler:Scheduler=None, resume:ResumeBatches=False,
 ):
     "Predict every window of every record."
     from gcig.core import check_labels
     from gcig.model import load_model
-    from gcig.tracks import TABLE_FORMATS, check_format, check_records, predict_records, write_table
-    found = check_format(str(out), TABLE_FORMATS, "--out")
+    from gcig.tracks import TABLE_FORMATS, check_format, check_records
+    jobs = _jobs(sequences, out, ending, plot)
+    for _, file in jobs: found = check_format(str(file), TABLE_FORMATS, "--out")
+    sharing = _Sharing(workers, scheduler, resume)
+    sharing.check(jobs)
     net = load_model(model)
     if spread: _check_spread(net, model)
     cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
-    places = _regions(regions, sequences)
-    check_records(sequences, found, regions=places, **cut)
+    places = [_regions(regions, path) for path, _ in jobs]
+    for (path, _), of_file in zip(jobs, places): check_records(path, found, regions=of_file, **cut)
     names = net.labels
     if labels is not None: names = check_labels(labels.split(","), net.n_classes)
-    records = _Records(sequences, places)
-    tables = predict_records(net, records, names, spread=spread, **cut)
+    key = _key(model, cut | dict(spread=spread))
+    with sharing.work(jobs) as kept:
+        for job, of_file in zip(jobs, places):
+            records = _Records(job.sequences, of_file)
+            with kept(job, key) as machines:
+                settings = dict(spread=spread, machines=machines, **cut)
+                _write_predictions(net, records, job.out, plot, names, settings)
+            _done(job.out, records)
+
+def _write_predictions(net, records, out, plot, names, settings):
+    "Write a table of the windows of some records, and draw the first of them"
+    from gcig.tracks import predict_records, write_table
+    tables = predict_records(net, records, names, **settings)
     kept = {}
     if plot: tables = _keep_first(tables, kept)
     def draw(): _save_predictions(plot, kept, names[0] if names else "class_0", _class_name(names, 0))
     write_table(str(out), tables, then=draw if plot else None)
-    _done(out, records)
 
 # %% ../nbs/18_cli.ipynb #e578908d
 def _onehot_beside(out):
@@ -744,8 +863,9 @@ def _onehot_beside(out):
     return [out.with_name(f"{out.stem}.onehot.npz")] if out.suffix.lower() == ".npz" else []
 
 TrackFile = Annotated[Path, typer.Option(
-    "--out", "-o", help="Track to write: .bedgraph, .bw, .tsv or .npz; - for bedGraph on standard output."),
-    _Writes(stream=True, beside=_onehot_beside)]
+    "--out", "-o", help="Track to write: .bedgraph, .bw, .tsv or .npz; - for bedGraph on standard output; a "
+                        "folder for several files."),
+    _WritesMany(stream=True, beside=_onehot_beside)]
 TrackFormat = Annotated[str, typer.Option(
     "--format", help="track, by the end of --out; or modisco, for TF-MoDISco: what each letter of a window "
                      "would score, as .npz, and its one-hot code in another, .onehot.npz.")]
@@ -790,7 +910,8 @@ def _apart(tracks, spreads):
 def _write_track(net, records, out, spread, plot, label, settings):
     "Write the scores along records or regions, and their spread, and draw the first of them"
     from gcig.tracks import attribute_records, write_tracks
-    tracks = attribute_records(net, records, spread=spread is not None, **settings)
+    whole = spread is not None or plot is not None      # else they are written as they come
+    tracks = attribute_records(net, records, joined=whole, spread=spread is not None, **settings)
     spreads = []
     if spread: tracks = _apart(tracks, spreads)
     kept = []
@@ -824,33 +945,46 @@ def _attribute_format(name, out, spread, plot):
 #| code-fold: true
 @_command("attribute")
 def _attribute_files(
-    model:Model, sequences:Sequences, out:TrackFile,
+    model:Model, sequences:SequenceFiles, out:TrackFile,
     target:Target="0", regions:Regions=None, step:TrackStep=None, ambiguous:Ambiguous="zero",
     tail:Tail="flush", short:Short="skip",
     baseline:Baseline="zeros", output:Output="probability", n_baselines:NBaselines=1,
     method:Method="adaptive", rtol:Rtol=1e-3, atol:Atol=1e-3, n_steps:NSteps=50,
     seed:Seed=0, format:TrackFormat="track", spread:SpreadFile=None, plot:TrackPlot=None,
+    ending:Ending=".bedgraph", workers:Workers=None, scheduler:Scheduler=None, resume:ResumeBatches=False,
 ):
     "Attribute every record by Integrated Gradients, overlapping windows averaged."
     from gcig.model import load_model
-    from gcig.tracks import attribute_windows, write_modisco
-    found = _attribute_format(format, out, spread, plot)
+    jobs = _jobs(sequences, out, ending, plot or spread)
+    for _, file in jobs: found = _attribute_format(format, file, spread, plot)
+    sharing = _Sharing(workers, scheduler, resume)
+    sharing.check(jobs)
     net = load_model(model)
     if spread: _check_spread(net, model, output)
     usual = 25 if found else net.maxlen       # of a window of 50, so that two cover a letter
     step = usual if step is None else step
     cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
-    places = _attributed_places(regions, sequences, found, cut)
+    places = [_attributed_places(regions, path, found, cut) for path, _ in jobs]
     number = _target(net, target)
-    start = _baseline(baseline, sequences, places)
-    records = _Records(sequences, places, around=cut["maxlen"] if found else None)
-    what = dict(target=number, output=output, baseline=start, n_baselines=n_baselines, seed=seed)
+    starts = [_baseline(baseline, path, of_file) for (path, _), of_file in zip(jobs, places)]
+    what = dict(target=number, output=output, n_baselines=n_baselines, seed=seed)
     how = dict(method=method, rtol=rtol, atol=atol, n_steps=n_steps)
-    settings = what | how | cut
     label = f"score for {_class_name(net.labels, number)}"
-    if found: _write_track(net, records, out, spread, plot, label, settings)
-    else: write_modisco(out, attribute_windows(net, records, **settings))
-    _done(out, records)
+    around = cut["maxlen"] if found else None
+    with sharing.work(jobs) as kept:
+        for job, of_file, start in zip(jobs, places, starts):
+            records = _Records(job.sequences, of_file, around)
+            settings = what | how | cut | dict(baseline=start)
+            with kept(job, _key(model, settings | dict(format=format, spread=spread is not None))) as machines:
+                settings["machines"] = machines
+                if found: _write_track(net, records, job.out, spread, plot, label, settings)
+                else: _write_windows(net, records, job.out, settings)
+            _done(job.out, records)
+
+def _write_windows(net, records, out, settings):
+    "Write windows for TF-MoDISco"
+    from gcig.tracks import attribute_windows, write_modisco
+    write_modisco(out, attribute_windows(net, records, **settings))
 
 # %% ../nbs/18_cli.ipynb #a8f49a9d
 EditsFile = Annotated[Path, typer.Option(

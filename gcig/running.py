@@ -585,9 +585,11 @@ def _is_closed(module):
 def _keeps_something(model, x):
     "Whether a call changes anything that the modules of `model` hold"
     def held(): return [leaf for module in model.modules() for leaf in _held_by(module)]
+    x = to_model(model, x)
     with evaluating(model), torch.no_grad():
+        model(x.clone())        # a first call may set something up: an LSTM from a file gathers its weights
         before = held()
-        model(to_model(model, x).clone())
+        model(x.clone())
         return not _is_same(before, held())
 
 def pieces_at_once(

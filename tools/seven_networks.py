@@ -25,8 +25,8 @@ CASE = ["network", "output", "baseline"]
 OUTPUTS = ("probability", "log_odds")
 BASELINES = ("zeros", "background")
 ASKED = dict(zeros=LIMITS, background=LIMITS[:2])   # at the tightest, captum's side takes most of the time
-WINDOWS = {50: 100, 100: 100, 500: 10}      # by their letters
-FOR_CAPTUM = {50: 20, 100: 20, 500: 3}      # of these, for its steps take long
+WINDOWS = {50: 100, 100: 100, 500: 6}       # by their letters
+FOR_CAPTUM = {50: 20, 100: 10, 500: 2}      # of these, for its steps take long
 TIMED = {50: 400, 100: 200, 500: 20}        # windows that fill batches
 
 
