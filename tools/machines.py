@@ -1,0 +1,104 @@
+"""Measure work that is shared among processes.
+
+`python tools/machines.py share` attributes a million random letters with the tutorial's network, at the default
+tolerance, by one process and by `--workers 2` with the same threads in all, in turns, and compares the files byte
+by byte (four minutes on two cores). `memory` looks at the client's memory with records of 4.6 and 9.2 million
+letters. `scale` gives a client 200 workers that answer after the time that a core would take, at once for the
+last row, and counts the letters a second that it cuts, sends, takes back and writes.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+from time import perf_counter, sleep
+
+import numpy as np
+import psutil
+from distributed import Client, LocalCluster
+
+from gcig.benchmarks import tutorial_network
+from gcig.machines import on_dask
+from gcig.model import save_model
+from gcig.sequences import random_sequence, write_fasta
+from gcig.tracks import Machines, attribute_records, write_tracks
+
+GCIG = [sys.executable, "-c", "from gcig.cli import main; main()"]
+STEP = 25
+BATCH = 8192 * STEP             # letters that a batch adds to a track
+A_CORE = 5_500                  # letters a second of one core with the tutorial's network, by `tools/genome.py`
+WORKERS = 200
+QUICK = ("--method", "trapezoid", "--n-steps", "1")     # the client does the same for the quickest of rules
+
+
+def attribute(folder, out, threads, *more):
+    "Run the command; the seconds that it took and the most memory in MB of its first process"
+    command = [*GCIG, "attribute", "net.safetensors", "genome.fasta", "--out", out, *more]
+    start = perf_counter()
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    most = 0
+    watched = psutil.Process(process.pid)
+    while process.poll() is None:
+        try: most = max(most, watched.memory_info().rss)
+        except psutil.NoSuchProcess: break
+        sleep(.1)
+    if process.wait(): raise RuntimeError("gcig attribute failed")
+    return perf_counter() - start, most / 2**20
+
+
+def made_up(folder, letters):
+    "A network and a genome of one record"
+    save_model(tutorial_network(), folder / "net.safetensors")
+    write_fasta(folder / "genome.fasta", [("chr", random_sequence(letters, seed=0))])
+
+
+def share(folder):
+    made_up(folder, 1_000_000)
+    for turn in range(2):
+        alone, _ = attribute(folder, "one.bedgraph", 2)
+        shared, _ = attribute(folder, "two.bedgraph", 1, "--workers", "2")
+        same = (folder / "one.bedgraph").read_bytes() == (folder / "two.bedgraph").read_bytes()
+        print(f"one process {alone:.1f} s, two workers {shared:.1f} s, {shared / alone:.2f} times; "
+              f"same bytes: {same}", flush=True)
+
+
+def memory(folder):
+    for letters in (4_600_000, 9_200_000):
+        made_up(folder, letters)
+        seconds, most = attribute(folder, "two.bedgraph", 1, "--workers", "2", *QUICK)
+        print(f"{letters:,} letters: {seconds:.0f} s, client {most:.0f} MB", flush=True)
+
+
+def answer(wait, letters):
+    "What a worker would send back, after the time that it would take"
+    sleep(wait)
+    return np.random.default_rng(len(letters)).normal(size=letters.shape)
+
+
+def in_place_of_work(machines, wait):
+    "Machines that answer, whatever the work is"
+    return Machines(lambda work: machines.start(partial(answer, wait)), machines.ahead)
+
+
+def scale(folder):
+    process = psutil.Process()
+    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        with Client(cluster) as client:
+            for wait, letters in ((BATCH / A_CORE, 2 * WORKERS * BATCH), (0, 40_000_000)):
+                records = [("chr", random_sequence(letters, seed=0))]
+                machines = in_place_of_work(on_dask(client), wait)
+                tracks = attribute_records(tutorial_network(), records, machines=machines, joined=False)
+                start = perf_counter()
+                write_tracks(folder / "track.bedgraph", tracks)
+                rate = letters / (perf_counter() - start)
+                print(f"{WORKERS} workers that take {wait:.1f} s a batch: {rate:,.0f} letters a second, "
+                      f"{process.memory_info().rss / 2**20:.0f} MB with all of them in it, "
+                      f"{threading.active_count()} threads", flush=True)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ("share", "memory", "scale"):
+        with tempfile.TemporaryDirectory() as folder: globals()[name](Path(folder))
