@@ -1003,4 +1003,5 @@ d = { 'settings': { 'branch': 'main',
                             'gcig.truth.scores_by_mutagenesis': ('what_makes_it_true.html#scores_by_mutagenesis', 'gcig/truth.py'),
                             'gcig.truth.temperature': ('what_makes_it_true.html#temperature', 'gcig/truth.py'),
                             'gcig.truth.trained': ('what_makes_it_true.html#trained', 'gcig/truth.py'),
-                            'gcig.truth.training_windows': ('what_makes_it_true.html#training_windows', 'gcig/truth.py')}}}
+                            'gcig.truth.training_windows': ('what_makes_it_true.html#training_windows', 'gcig/truth.py'),
+                            'gcig.truth.widened': ('what_makes_it_true.html#widened', 'gcig/truth.py')}}}
