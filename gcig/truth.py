@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['W', 'STEPS', 'METHODS', 'MOST_GROUPS', 'T95', 'LONG', 'LETTERS', 'RECIPES', 'NETWORK_SIZES', 'LINEAR', 'FALLING',
-           'PATIENT', 'MUCH', 'TOGETHER', 'ONE_CONVOLUTION', 'NETWORKS', 'PRECISION', 'right_log_odds', 'right_scores',
-           'Exam', 'exam', 'scores_by_ig', 'scores_by_gradient', 'scores_by_deep_lift', 'scores_by_mutagenesis',
-           'Measured', 'measure', 'temperature', 'of_mean', 'groups', 'Estimate', 'estimate', 'Recipe',
-           'training_windows', 'regularised', 'trained', 'widened', 'run_recipe', 'save_measured', 'load_measured']
+           'PATIENT', 'MUCH', 'TOGETHER', 'ONE_CONVOLUTION', 'BOTH_STRANDS', 'NETWORKS', 'PRECISION', 'right_log_odds',
+           'right_scores', 'Exam', 'exam', 'scores_by_ig', 'scores_by_gradient', 'scores_by_deep_lift',
+           'scores_by_mutagenesis', 'Measured', 'measure', 'temperature', 'of_mean', 'groups', 'Estimate', 'estimate',
+           'Recipe', 'training_windows', 'regularised', 'trained', 'widened', 'measure_on_both_strands', 'run_recipe',
+           'save_measured', 'load_measured']
 
 # %% ../nbs/31_what_makes_it_true.ipynb #54610fc3
 from contextlib import contextmanager
@@ -24,11 +25,11 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-# %% ../nbs/31_what_makes_it_true.ipynb #956e2f09
+# %% ../nbs/31_what_makes_it_true.ipynb #7724a90a
 from .core import replacing
 from .sequences import CLASSES, log_likelihood_ratio, random_sequence
 from .encoding import reverse_complement
-from .model import CNNLSTM
+from .model import CNNLSTM, both_strands
 from .training import ClassWindows, fit
 from .attribution import BASELINES, deep_lift, explained_output, integrated_gradients
 from .attribution import make_baseline, saturation_mutagenesis
@@ -313,6 +314,16 @@ RECIPES |= {
 RECIPES |= {
     "all together": Recipe(**TOGETHER),
     "all together, one convolution": Recipe(network=ONE_CONVOLUTION, **TOGETHER)}
+
+# %% ../nbs/31_what_makes_it_true.ipynb #9bb75d29
+BOTH_STRANDS = "asked on both strands"
+
+def measure_on_both_strands(
+    networks, # list of networks
+    at:Exam, # what they are asked
+)->Measured:
+    "Ask networks about windows and their reverse complements"
+    return measure([both_strands(net) for net in networks], at)
 
 # %% ../nbs/31_what_makes_it_true.ipynb #d6044859
 NETWORKS = 10       # of each recipe: a mean is then known to a third of what one network varies by

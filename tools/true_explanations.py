@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from gcig.benchmarks import twenty_networks
-from gcig.truth import METHODS, RECIPES, exam, load_measured, measure, run_recipe, save_measured
+from gcig.truth import (BOTH_STRANDS, METHODS, RECIPES, exam, load_measured, measure,
+                        measure_on_both_strands, run_recipe, save_measured)
 
 DATA = Path(__file__).resolve().parent.parent / "nbs/data"
 
@@ -23,6 +24,7 @@ def main(path=DATA / "true_explanations.npz"):
     at = exam()
     twenty = twenty_networks(DATA / "twenty_networks.safetensors")
     work = {name: partial(measure, twenty, at, scores=scores) for name, scores in METHODS.items()}
+    work[BOTH_STRANDS] = partial(measure_on_both_strands, twenty, at)
     work |= {name: partial(run_recipe, recipe, at) for name, recipe in RECIPES.items()}
     for name, run in work.items():
         cases = load_measured(path)
