@@ -664,7 +664,7 @@ Baseline = Annotated[str, typer.Option(
 Seed = Annotated[int, typer.Option(help="Seed of what is drawn.")]
 
 def _check_spread(net, model, output=None):
-    "Raise `ValueError` unless the networks in the file `model` have a spread; of scores, if `output` is given"
+    "Raise `ValueError` unless the networks in the file `model` have a spread; of scores, with an `output`"
     if len(getattr(net, "models", [])) < 2:
         raise ValueError("--spread needs several networks in one file, as `gcig train --networks 5` writes, "
                          f"but {model} holds one")

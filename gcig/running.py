@@ -376,13 +376,19 @@ def both_strands(
     check_model(model)
     return _BothStrands(model)
 
-# %% ../nbs/03_running.ipynb #128376df
+# %% ../nbs/03_running.ipynb #6b94c2d6
 ENSEMBLES = ("log_odds", "probability")
 _SAID = ("maxlen", "n_classes", "labels")       # what a `CNNLSTM` says of itself, and any model may
 
+def _said_by(model, name):
+    "What a model says of itself by an attribute `name`; None for anything of another kind"
+    value = getattr(model, name, None)
+    if name == "labels": return list(value) if isinstance(value, (list, tuple)) else None
+    return value if isinstance(value, int) else None
+
 def _in_common(models, name):
     "What those of `models` that have an attribute `name` agree on; None if there are none"
-    known = {i: getattr(m, name, None) for i, m in enumerate(models, 1)}
+    known = {i: _said_by(m, name) for i, m in enumerate(models, 1)}
     known = {i: value for i, value in known.items() if value is not None}
     first = next(iter(known), None)
     for i, value in known.items():
