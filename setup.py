@@ -8,7 +8,7 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-extras = ("dev", "bigwig", "parquet", "regions", "keras", "peers")
+extras = ("dev", "bigwig", "parquet", "regions", "keras", "dask", "peers")
 
 setup(
     name=cfg["lib_name"],

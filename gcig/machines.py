@@ -77,7 +77,7 @@ def _in_our_words():
         if isinstance(error, ConnectionError) and str(error).startswith("workers:"): raise
         raise ConnectionError("scheduler: the connection to it was lost") from error
 
-# %% ../nbs/17_machines.ipynb #c1d86c7e
+# %% ../nbs/17_machines.ipynb #389a48e3
 DEATHS = 10     # workers that a batch may outlive: more than chance takes, fewer than one that kills them all
 
 def _settings(threads):
@@ -85,6 +85,16 @@ def _settings(threads):
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     own = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in names}
     return own | {"distributed.scheduler.allowed-failures": DEATHS}
+
+@contextmanager
+def _quiet():
+    "Inside the `with`, Dask does not tell on standard error what is mended, or said in our words"
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers: logger.setLevel(logging.CRITICAL + 1)
+    try: yield
+    finally:
+        for logger, level in zip(loggers, levels): logger.setLevel(level)
 
 @contextmanager
 def local_workers(
@@ -97,7 +107,7 @@ def local_workers(
     import dask
     from distributed import Client, LocalCluster
     each = max(1, os.cpu_count() // n) if threads is None else check_whole("threads", threads)
-    with ExitStack() as stack:
+    with _quiet(), ExitStack() as stack:
         stack.enter_context(dask.config.set(_settings(each)))
         folder = stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True))
         cluster = stack.enter_context(LocalCluster(
@@ -115,7 +125,7 @@ def dashboard(
     served = client.scheduler_info()["services"]
     return client.dashboard_link if "dashboard" in served else None
 
-# %% ../nbs/17_machines.ipynb #fa808d98
+# %% ../nbs/17_machines.ipynb #1e118504
 PATIENCE = 10   # seconds to wait for a scheduler that may be starting
 
 @contextmanager
@@ -128,7 +138,7 @@ def scheduler_at(
     try: client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TimeoutError):
         raise ConnectionError(f"scheduler: none answers at {address}") from None
-    with client:
+    with _quiet(), client:
         if not client.nthreads(): client.wait_for_workers(1, timeout=PATIENCE)
         yield client
 
