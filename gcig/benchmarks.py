@@ -306,7 +306,7 @@ def _captum_run(model, X, exact, output, B, method, n_steps):
 # %% ../nbs/30_benchmarks.ipynb #21b12429
 FIRST_STEPS = 8         # smooth networks are within 1 % by 16
 ALL_UP_TO = 500         # steps with all rules; beyond, they would take most of the time
-MOST_STEPS = 2**12      # where the search gives up: twice what a call of ours may take by default
+MOST_STEPS = 2**11      # where the search gives up: as much as a call of ours may take by default
 
 def _between(run, n_steps, limit):
     "Runs at two numbers of steps below `n_steps`, which bisect, in ratio, what is left of its upper half"
