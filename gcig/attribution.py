@@ -552,8 +552,8 @@ def integrated_gradients(
     # adaptive, secants and gradients: budget of a sequence and draw; beyond it the sequence counts as not
     # converged
     max_gradients:int=2000,
-    # pieces that the work is cut into; None for one a thread, at most 4. How it is cut may show in the last bit
-    # of a score: with a number, scores are the same on any number of threads
+    # pieces that the work is cut into; None for one a thread, at most 4. How it is cut may show in the last
+    # bit of a score: with a number, scores are the same on any number of threads
     pieces:int=None,
 )->Attribution: # scores, hypothetical scores, predictions, errors
     "Integrated Gradients (Sundararajan et al. 2017); raises `TypeError` or `ValueError` for what is bad"

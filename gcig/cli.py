@@ -692,6 +692,11 @@ class _Job(NamedTuple):
     "A file to read and a file to write"
     sequences:Path
     out:Path
+    regions:list = None # of the first; None for all of it
+    baseline:object = None # name or frequencies
+
+    @property
+    def is_stream(self): return str(self.out) == "-"
 
 PACKED = (".gz", ".bgz", ".bz2", ".xz", ".zst")     # what may follow the end of a sequence file's name
 
@@ -708,13 +713,19 @@ def _jobs(sequences, out, ending, plot):
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out must be a folder for {len(sequences)} files, but {out} is a file")
     jobs = [_Job(path, out/f"{_bare(path)}{ending}") for path in sequences]
-    written = {}
-    for path, file in jobs:
-        other = written.setdefault(file, path)
-        if other is not path: raise ValueError(f"SEQUENCES: {other} and {path} would both be written to {file}")
-    read = [_File("SEQUENCES", path, _Reads()) for path in sequences]
-    _check_apart([*read, *(_File("--out", file, _Writes()) for _, file in jobs)])
+    _check_outputs(jobs)
     return jobs
+
+def _check_outputs(jobs):
+    "Raise if two files would be written to one, or one over what is read"
+    written = {}
+    for job in jobs:
+        other = written.setdefault(job.out, job)
+        if other is job: continue
+        both = f"{other.sequences} and {job.sequences}"
+        raise ValueError(f"SEQUENCES: {both} would both be written to {job.out}")
+    read = [_File("SEQUENCES", job.sequences, _Reads()) for job in jobs]
+    _check_apart([*read, *(_File("--out", job.out, _Writes()) for job in jobs)])
 
 # %% ../nbs/18_cli.ipynb #58482753
 Workers = Annotated[int, typer.Option(
@@ -722,8 +733,8 @@ Workers = Annotated[int, typer.Option(
 Scheduler = Annotated[str, typer.Option(
     help="Address of a Dask scheduler to send the work to, such as tcp://10.0.0.1:8786.")]
 ResumeBatches = Annotated[bool, typer.Option(
-    "--resume", help="Keep finished batches in a folder beside --out, as --workers and --scheduler always do, "
-                     "and go on with those of an earlier call.")]
+    "--resume", help="Keep finished batches in a folder beside --out, as --workers and --scheduler always "
+                     "do, and go on with those of an earlier call.")]
 
 @contextmanager
 def _machines(workers, scheduler):
@@ -747,25 +758,27 @@ class _Sharing:
         "Raise for what cannot be"
         from gcig.core import check_whole
         from gcig.machines import check_dask, check_shards
-        if self.workers is not None: check_whole("--workers", self.workers)
-        if self.workers and self.scheduler: raise ValueError("--workers and --scheduler: only one can be given")
+        check_whole("--workers", 1 if self.workers is None else self.workers)
+        if self.workers and self.scheduler: raise ValueError("--workers or --scheduler: give only one")
         if self.workers or self.scheduler: check_dask()
-        for _, out in jobs:
-            if str(out) != "-" and self.keeps: check_shards(out, self.resume, "--out")
-            elif self.resume: raise ValueError("--resume needs a file as --out, not standard output")
+        if self.resume and jobs[0].is_stream:
+            raise ValueError("--resume needs a file as --out, not standard output")
+        for job in jobs:
+            if self.keeps(job): check_shards(job.out, self.resume, "--out")
 
-    @property
-    def keeps(self): return self.resume or self.workers is not None or self.scheduler is not None
+    def keeps(self, job):
+        "Whether finished batches are kept"
+        shared = self.workers is not None or self.scheduler is not None
+        return (shared or self.resume) and not job.is_stream
 
     @contextmanager
     def work(self, jobs):
-        "Inside the `with`, a function of a job and of what its results depend on, to be entered for `Machines`"
+        "Inside the `with`, a function of a job and of what its results depend on, that gives `Machines`"
         from gcig.machines import shards_beside
-        for _, out in jobs: out.parent.mkdir(exist_ok=True)
+        for job in jobs: job.out.parent.mkdir(exist_ok=True)
         with _machines(self.workers, self.scheduler) as machines:
             def kept(job, key):
-                keeps = self.keeps and str(job.out) != "-"
-                return shards_beside(job.out, key, machines) if keeps else nullcontext(machines)
+                return shards_beside(job.out, key, machines) if self.keeps(job) else nullcontext(machines)
             yield kept
 
 def _key(model, settings):
@@ -829,20 +842,20 @@ def _predict_files(
     from gcig.model import load_model
     from gcig.tracks import TABLE_FORMATS, check_format, check_records
     jobs = _jobs(sequences, out, ending, plot)
-    for _, file in jobs: found = check_format(str(file), TABLE_FORMATS, "--out")
+    for job in jobs: found = check_format(str(job.out), TABLE_FORMATS, "--out")
     sharing = _Sharing(workers, scheduler, resume)
     sharing.check(jobs)
     net = load_model(model)
     if spread: _check_spread(net, model)
     cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
-    places = [_regions(regions, path) for path, _ in jobs]
-    for (path, _), of_file in zip(jobs, places): check_records(path, found, regions=of_file, **cut)
+    jobs = [job._replace(regions=_regions(regions, job.sequences)) for job in jobs]
+    for job in jobs: check_records(job.sequences, found, regions=job.regions, **cut)
     names = net.labels
     if labels is not None: names = check_labels(labels.split(","), net.n_classes)
     key = _key(model, cut | dict(spread=spread))
     with sharing.work(jobs) as kept:
-        for job, of_file in zip(jobs, places):
-            records = _Records(job.sequences, of_file)
+        for job in jobs:
+            records = _Records(job.sequences, job.regions)
             with kept(job, key) as machines:
                 settings = dict(spread=spread, machines=machines, **cut)
                 _write_predictions(net, records, job.out, plot, names, settings)
@@ -956,7 +969,7 @@ def _attribute_files(
     "Attribute every record by Integrated Gradients, overlapping windows averaged."
     from gcig.model import load_model
     jobs = _jobs(sequences, out, ending, plot or spread)
-    for _, file in jobs: found = _attribute_format(format, file, spread, plot)
+    for job in jobs: found = _attribute_format(format, job.out, spread, plot)
     sharing = _Sharing(workers, scheduler, resume)
     sharing.check(jobs)
     net = load_model(model)
@@ -964,22 +977,29 @@ def _attribute_files(
     usual = 25 if found else net.maxlen       # of a window of 50, so that two cover a letter
     step = usual if step is None else step
     cut = _own_windows(net, step=step, ambiguous=ambiguous, tail=tail, short=short)
-    places = [_attributed_places(regions, path, found, cut) for path, _ in jobs]
+    jobs = [_looked_at(job, regions, baseline, found, cut) for job in jobs]
     number = _target(net, target)
-    starts = [_baseline(baseline, path, of_file) for (path, _), of_file in zip(jobs, places)]
     what = dict(target=number, output=output, n_baselines=n_baselines, seed=seed)
     how = dict(method=method, rtol=rtol, atol=atol, n_steps=n_steps)
     label = f"score for {_class_name(net.labels, number)}"
-    around = cut["maxlen"] if found else None
+    kind = dict(format=format, spread=spread is not None)
     with sharing.work(jobs) as kept:
-        for job, of_file, start in zip(jobs, places, starts):
-            records = _Records(job.sequences, of_file, around)
-            settings = what | how | cut | dict(baseline=start)
-            with kept(job, _key(model, settings | dict(format=format, spread=spread is not None))) as machines:
-                settings["machines"] = machines
-                if found: _write_track(net, records, job.out, spread, plot, label, settings)
-                else: _write_windows(net, records, job.out, settings)
-            _done(job.out, records)
+        for job in jobs:
+            settings = what | how | cut | dict(baseline=job.baseline)
+            with kept(job, _key(model, settings | kind)) as machines:
+                _write_scores(net, job, found, spread, plot, label, settings | dict(machines=machines))
+
+def _looked_at(job, regions, baseline, found, cut):
+    "The job with its regions and its baseline; raises for what is wrong with its file"
+    places = _attributed_places(regions, job.sequences, found, cut)
+    return job._replace(regions=places, baseline=_baseline(baseline, job.sequences, places))
+
+def _write_scores(net, job, found, spread, plot, label, settings):
+    "Do one job"
+    records = _Records(job.sequences, job.regions, around=settings["maxlen"] if found else None)
+    if found: _write_track(net, records, job.out, spread, plot, label, settings)
+    else: _write_windows(net, records, job.out, settings)
+    _done(job.out, records)
 
 def _write_windows(net, records, out, settings):
     "Write windows for TF-MoDISco"

@@ -72,7 +72,8 @@ def _in_our_words():
     try: yield
     except KilledWorker as error:
         lost = f"workers: {error.allowed_failures + 1} of them ended while they worked on one batch"
-        raise ConnectionError(f"{lost}, the last one {error.last_worker.address}; is their memory enough?") from None
+        last = error.last_worker.address
+        raise ConnectionError(f"{lost}, the last one {last}; is their memory enough?") from None
     except (CancelledError, ConnectionError, TimeoutError) as error:
         if isinstance(error, ConnectionError) and str(error).startswith("workers:"): raise
         raise ConnectionError("scheduler: the connection to it was lost") from error
@@ -89,7 +90,8 @@ def _settings(threads):
 @contextmanager
 def _quiet():
     "Inside the `with`, Dask does not tell on standard error what is mended, or said in our words"
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    names = ("distributed", "distributed.client", "distributed.worker")     # those with a level of their own
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers: logger.setLevel(logging.CRITICAL + 1)
     try: yield
@@ -132,7 +134,7 @@ PATIENCE = 10   # seconds to wait for a scheduler that may be starting
 def scheduler_at(
     address:str, # such as "tcp://10.0.0.1:8786"
 ):
-    "Inside the `with`, a `distributed.Client` of the cluster there; raises `ConnectionError` if there is none"
+    "Inside the `with`, a `distributed.Client` of the cluster there, or a `ConnectionError`"
     check_dask()
     from distributed import Client
     try: client = Client(address, timeout=PATIENCE)

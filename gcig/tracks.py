@@ -419,13 +419,13 @@ def _track(length, parts):
 def _attributed(model, target, ambiguous, attribution, letters):
     "One-hot code and attribution of a batch of windows"
     X = _encoded(letters, ambiguous)
-    settings = dict(pieces=AT_ONCE) | attribution   # so that the number of threads does not show in the result
+    settings = dict(pieces=AT_ONCE) | attribution       # so that the number of threads does not show
     return X, integrated_gradients(model, X, target, **settings)
 
 def _scores(*what):
     "The score of each letter of a batch of windows, (n, maxlen)"
     *_, letters = what
-    if not len(letters): return np.zeros(letters.shape)     # a record without windows has a track, too: all NaN
+    if not len(letters): return np.zeros(letters.shape)     # a record without windows has a track of NaN
     _, found = _attributed(*what)
     return _as_numpy(found.scores.double().sum(1))
 

@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     write_fasta(folder / "long.fa.gz", [("chr1", random_sequence(600_000, seed=1)),
                                         ("chr2", random_sequence(200_000, seed=2))])
     write_fasta(folder / "short.fa", [("x", random_sequence(500, seed=3))])
-    code, _, err = ended(start(folder, "attribute", "net.safetensors", "long.fa.gz", "--out", "one.bedgraph", *FEW))
+    code, _, err = ended(attribute(folder, "one.bedgraph"))
     assert code == 0, err
     return folder
 
@@ -67,7 +67,8 @@ def attribute(folder, out, *more, inputs=("long.fa.gz",), **kwargs):
 def test_two_processes_and_several_files(folder):
     code, said, err = ended(attribute(folder, "tracks", "--workers", 2, inputs=("short.fa", "long.fa.gz")))
     assert code == 0, err
-    assert [path.name for path in sorted((folder / "tracks").iterdir())] == ["long.bedgraph", "short.bedgraph"]
+    written = sorted(path.name for path in (folder / "tracks").iterdir())
+    assert written == ["long.bedgraph", "short.bedgraph"]
     assert (folder / "tracks/long.bedgraph").read_bytes() == expected(folder)
     assert len(said.splitlines()) == 2
 
@@ -133,7 +134,7 @@ def test_a_scheduler_that_stands_and_goes_away(folder):
 
 @pytest.mark.parametrize("more, says", [
     (("--workers", 0), "--workers must be a whole number of at least 1"),
-    (("--workers", 1, "--scheduler", "tcp://localhost:1"), "only one"),
+    (("--workers", 1, "--scheduler", "tcp://localhost:1"), "give only one"),
     (("--resume", "--out", "-"), "--resume needs a file"),
     (("--plot", "x.png", "--out", "."), "--plot draws one file's records"),
 ])

@@ -1,10 +1,10 @@
 """Measure work that is shared among processes.
 
-`python tools/machines.py share` attributes a million random letters with the tutorial's network, at the default
-tolerance, by one process and by `--workers 2` with the same threads in all, in turns, and compares the files byte
-by byte (four minutes on two cores). `memory` looks at the client's memory with records of 4.6 and 9.2 million
-letters. `scale` gives a client 200 workers that answer after the time that a core would take, at once for the
-last row, and counts the letters a second that it cuts, sends, takes back and writes.
+`python tools/machines.py share` attributes a million random letters with the tutorial's network, at the
+default tolerance, by one process and by `--workers 2` with the same threads in all, in turns, and compares
+the files byte by byte (four minutes on two cores). `memory` looks at the client's memory with records of 4.6
+and 9.2 million letters. `scale` gives a client 200 workers that answer after the time that a core would
+take, and at once for the last row, and counts the letters a second that it cuts, sends, takes back and writes.
 """
 import os
 import subprocess
@@ -28,9 +28,9 @@ from gcig.tracks import Machines, attribute_records, write_tracks
 GCIG = [sys.executable, "-c", "from gcig.cli import main; main()"]
 STEP = 25
 BATCH = 8192 * STEP             # letters that a batch adds to a track
-A_CORE = 5_500                  # letters a second of one core with the tutorial's network, by `tools/genome.py`
+A_CORE = 5_500      # letters a second of one core with the network of the tutorial, by `tools/genome.py`
 WORKERS = 200
-QUICK = ("--method", "trapezoid", "--n-steps", "1")     # the client does the same for the quickest of rules
+QUICK = ("--method", "trapezoid", "--n-steps", "1")    # the client's part is the same
 
 
 def attribute(folder, out, threads, *more):
@@ -85,7 +85,8 @@ def in_place_of_work(machines, wait):
 
 def scale(folder):
     process = psutil.Process()
-    with LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    how = dict(threads_per_worker=1, processes=False, dashboard_address="localhost:0")
+    with LocalCluster(n_workers=WORKERS, **how) as cluster:
         with Client(cluster) as client:
             for wait, letters in ((BATCH / A_CORE, 2 * WORKERS * BATCH), (0, 40_000_000)):
                 records = [("chr", random_sequence(letters, seed=0))]
