@@ -4,7 +4,7 @@
 default tolerance, by one process and by `--workers 2` with the same threads in all, in turns, and compares
 the files byte by byte (four minutes on two cores). `memory` looks at the client's memory with records of 4.6
 and 9.2 million letters. `scale` gives a client 200 workers that answer after the time that a core would
-take, and at once for the last row, and counts the letters a second that it cuts, sends, takes back and writes.
+take, and at once for the last row, and counts the letters a second that it cuts, sends, takes and writes.
 """
 import os
 import subprocess
