@@ -213,7 +213,7 @@ def _gathered(pieces, batch):
         room -= len(piece)
     if together: yield together
 
-LETTERS_IN_BATCH = 409_600      # 8,192 windows of 50: work enough for a GPU, and 7 MB as one-hot code
+LETTERS_IN_BATCH = 204_800      # 4,096 windows of 50: work enough for a GPU, and few enough to share out
 
 def _at_once(batch, maxlen, letters):
     "Windows in a batch: `batch`, or as many as hold `letters`"
@@ -355,7 +355,7 @@ def predict_records(
     maxlen:int=50, # letters in a window
     step:int=50, # letters from one start to the next
     ambiguous:str="zero", # "zero", "uniform", "error" or "skip"
-    batch:int=None, # windows in a batch; None takes as many as hold 409,600 letters
+    batch:int=None, # windows in a batch; None takes as many as hold 204,800 letters
     tail:str="flush", # "flush" adds windows that end with the record; "none" has those of the grid alone
     short:str="skip", # records shorter than a window: "skip" them with a warning, or "error"
     # whether the model is an ensemble, and the standard deviation of each probability over its members is
@@ -479,7 +479,7 @@ def attribute_records(
     maxlen:int=50, # letters in a window
     step:int=25, # letters from one start to the next: with windows of 50, two cover a letter
     ambiguous:str="zero", # "zero", "uniform", "error" or "skip"
-    batch:int=None, # windows attributed together; None takes as many as hold 409,600 letters
+    batch:int=None, # windows attributed together; None takes as many as hold 204,800 letters
     tail:str="flush", # "flush" adds windows that end with the record; "none" has those of the grid alone
     short:str="skip", # records shorter than a window: "skip" them with a warning, or "error"
     machines:Machines=HERE, # where batches are worked on
@@ -592,7 +592,7 @@ def attribute_windows(
     maxlen:int=50, # letters in a window
     step:int=None, # letters from one start to the next; None for a whole window
     ambiguous:str="zero", # "zero", "uniform", "error" or "skip"
-    batch:int=None, # windows attributed together; None takes as many as hold 409,600 letters
+    batch:int=None, # windows attributed together; None takes as many as hold 204,800 letters
     tail:str="flush", # "flush" adds windows that end with the record; "none" has those of the grid alone
     short:str="skip", # records shorter than a window: "skip" them with a warning, or "error"
     machines:Machines=HERE, # where batches are worked on
