@@ -84,8 +84,10 @@ DEATHS = 10     # workers that a batch may outlive: more than chance takes, fewe
 def _settings(threads):
     "Dask's settings for workers of this machine"
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    own = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in names}
-    return own | {"distributed.scheduler.allowed-failures": DEATHS}
+    own = {name: threads for name in names}
+    own["MALLOC_TRIM_THRESHOLD_"] = None    # Dask's gives freed memory back at once: a batch took twice the time
+    settings = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in own.items()}
+    return settings | {"distributed.scheduler.allowed-failures": DEATHS}
 
 @contextmanager
 def _quiet():
