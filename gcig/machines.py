@@ -85,7 +85,7 @@ def _settings(threads):
     "Dask's settings for workers of this machine"
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     own = {name: threads for name in names}
-    own["MALLOC_TRIM_THRESHOLD_"] = None    # Dask's gives freed memory back at once: batches took twice as long
+    own["MALLOC_TRIM_THRESHOLD_"] = None    # Dask's has freed memory given back: twice the time
     settings = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in own.items()}
     return settings | {"distributed.scheduler.allowed-failures": DEATHS}
 
