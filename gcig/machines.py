@@ -176,12 +176,13 @@ def _kept(path, label):
 def keeping(
     folder, # where finished batches are kept; it must exist
     key:str, # all that results depend on besides the letters: network, settings, versions
-    machines:Machines=HERE, # where those are worked on that are not there
+    machines:Machines=None, # where those are worked on that are not there; None for `HERE`
 )->Machines:
     "Take batches that are finished from a folder, and keep there those that are not"
     folder = Path(folder)
+    others = machines or HERE
     def start(work):
-        send = machines.start(work)
+        send = others.start(work)
         numbers = count()
         def send_or_find(letters):
             path = folder/f"{next(numbers):08}.shard"
@@ -189,7 +190,7 @@ def keeping(
             if _kept(path, label) is not None: return partial(_found, path, label, partial(work, letters))
             return partial(_finished, path, label, send(letters))
         return send_or_find
-    return Machines(start, machines.ahead)
+    return Machines(start, others.ahead)
 
 def _found(path, label, again):
     "What was kept; made again if it is not there any more"
@@ -227,7 +228,7 @@ def check_shards(
 def shards_beside(
     out, # file that is to be written
     key:str, # as for `keeping`
-    machines:Machines=HERE, # as for `keeping`
+    machines:Machines=None, # as for `keeping`
 ):
     "Inside the `with`, `Machines` that keep finished batches beside a file; at its end they are removed"
     folder = shards_of(out)

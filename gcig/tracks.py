@@ -288,7 +288,7 @@ def _warn_without(what, without, n):
     if 0 < without.n < n: warnings.warn(f"no {what} in {without.n:,} of {n:,} records: {without}")
 
 # %% ../nbs/15_tracks.ipynb #6a8ffab9
-@dataclass
+@dataclass(frozen=True)
 class Machines:
     "Where batches are worked on"
     # function of the work, which is itself a function of a batch's letters (n, maxlen) that returns an array;
@@ -304,6 +304,7 @@ HERE = Machines(_at_its_turn)
 
 def _worked_on(batches, work, machines):
     "Yield the places of each batch with what `work` makes of its letters, in order"
+    machines = machines or HERE
     send = machines.start(work)
     on_their_way = deque()
     def first():
@@ -361,7 +362,7 @@ def predict_records(
     # whether the model is an ensemble, and the standard deviation of each probability over its members is
     # to be told, too, in further columns: `a_spread` for the class `a`
     spread:bool=False,
-    machines:Machines=HERE, # where batches are worked on
+    machines:Machines=None, # where batches are worked on; None for `HERE`
     # of tables: record, start (from 0), end, and a probability for each class; between them region and
     # strand, if the records are parts
 )->Iterator:
@@ -482,7 +483,7 @@ def attribute_records(
     batch:int=None, # windows attributed together; None takes as many as hold 204,800 letters
     tail:str="flush", # "flush" adds windows that end with the record; "none" has those of the grid alone
     short:str="skip", # records shorter than a window: "skip" them with a warning, or "error"
-    machines:Machines=HERE, # where batches are worked on
+    machines:Machines=None, # where batches are worked on; None for `HERE`
     # whether a record's track is one array; if not, it is an iterator of arrays that follow each other, to be
     # gone through before the next record, and memory does not grow with the record
     joined:bool=True,
@@ -595,7 +596,7 @@ def attribute_windows(
     batch:int=None, # windows attributed together; None takes as many as hold 204,800 letters
     tail:str="flush", # "flush" adds windows that end with the record; "none" has those of the grid alone
     short:str="skip", # records shorter than a window: "skip" them with a warning, or "error"
-    machines:Machines=HERE, # where batches are worked on
+    machines:Machines=None, # where batches are worked on; None for `HERE`
     **attribution, # further arguments of `integrated_gradients`
 )->Iterator: # of `Windows`
     "Attribute all windows, each by itself, for all four letters"
