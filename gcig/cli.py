@@ -213,10 +213,10 @@ class _WritesMany(_Writes):
     "Marks an option of a file that is written, or of a folder for several"
     def check(self, option, path):
         "Raise unless a file, or files in a folder, can be written there"
-        if not path.is_dir(): super().check(option, path)
+        if not os.path.isdir(path): super().check(option, path)
         elif not os.access(path, os.W_OK): raise PermissionError(f"{option}: {path} cannot be written to")
 
-    def files(self, path): return [] if path.is_dir() else super().files(path)
+    def files(self, path): return [] if os.path.isdir(path) else super().files(path)
 
 class _Draws(_Writes):
     "Marks an option of a picture"
@@ -707,7 +707,9 @@ def _bare(path):
 
 def _jobs(sequences, out, ending, plot):
     "What is to be read and written; raises for what cannot be"
-    if len(sequences) == 1 and not out.is_dir(): return [_Job(sequences[0], out)]
+    if len(sequences) == 1:
+        if os.path.isdir(out): raise ValueError(f"--out must be a file, but {out} is a folder")
+        return [_Job(sequences[0], out)]
     if Path("-") in sequences: raise ValueError("SEQUENCES: - is standard input, and needs a file as --out")
     if plot: raise ValueError("--plot draws one file's records, and --out is a folder for several")
     if out.exists() and not out.is_dir():

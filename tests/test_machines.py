@@ -136,7 +136,6 @@ def test_a_scheduler_that_stands_and_goes_away(folder):
     (("--workers", 0), "--workers must be a whole number of at least 1"),
     (("--workers", 1, "--scheduler", "tcp://localhost:1"), "give only one"),
     (("--resume", "--out", "-"), "--resume needs a file"),
-    (("--plot", "x.png", "--out", "."), "--plot draws one file's records"),
 ])
 def test_what_cannot_be_is_said_at_once(folder, more, says):
     code, out, err = ended(attribute(folder, "wrong.bedgraph", *more))
