@@ -74,6 +74,8 @@ def test_notebook_is_committed_as_it_should_be(path):
     assert [o for o in outputs if o["output_type"] == "error"] == []
     assert [o for o in outputs if o.get("name") == "stderr"] == [], "a warning or an error was printed"
     assert all(isinstance(c["source"], list) for c in nb["cells"])
+    pictures = [c for c in code for o in c["outputs"] if any("image/" in kind for kind in o.get("data", {}))]
+    assert [c["id"] for c in pictures if "fig-alt:" not in "".join(c["source"])] == [], "no fig-alt"
     stored = json.dumps(outputs)
     machine = [m for m in (str(ROOT), str(Path.home()), "/tmp/", "site-packages") if m in stored]
     assert machine == []
