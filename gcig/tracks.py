@@ -792,15 +792,6 @@ def _text(path):
         _, packed = _ending(path)
         with xopen(path, "w", format="gz" if packed else None, **as_it_came) as out: yield out
 
-def _runs(track):
-    "Start, end and value of each run of one value; NaN belongs to none"
-    last = np.r_[track[1:] != track[:-1], True][:len(track)]
-    ends = np.flatnonzero(last) + 1
-    starts = np.r_[0, ends][:-1]
-    known = ~np.isnan(track[starts])
-    starts, ends = starts[known], ends[known]
-    return zip(starts.tolist(), ends.tolist(), track[starts].tolist())
-
 class _Scores(NamedTuple):
     "The scores of a record, or of a stretch of one"
     name:str # of the record, as a key
@@ -813,32 +804,48 @@ class _Scores(NamedTuple):
     @property
     def end(self): return self.start + len(self.values)
 
-class _Run(NamedTuple):
-    "Letters with one value"
-    name:str
-    start:int
-    end:int
-    value:float
+class _Runs(NamedTuple):
+    "Runs of letters with one value, in the order of a record"
+    name:str # of the record, as a key
+    starts:np.ndarray
+    ends:np.ndarray
+    values:np.ndarray
 
-    def joins(self, next): return self[0::3] == next[0::3] and self.end == next.start     # name and value
+    def some(self, which):
+        return _Runs(self.name, self.starts[which], self.ends[which], self.values[which])
+
+    def joins(self, later):
+        "Whether the last of these runs goes on in the first of the others"
+        return self.ends[-1] == later.starts[0] and self.values[-1] == later.values[0]
+
+def _runs(scores):
+    "The runs of a record, or of a stretch of one; NaN belongs to none"
+    values = scores.values
+    last = np.r_[values[1:] != values[:-1], True][:len(values)]
+    ends = np.flatnonzero(last) + 1
+    starts = np.r_[0, ends][:-1]
+    known = ~np.isnan(values[starts])
+    starts, ends = starts[known], ends[known]
+    return _Runs(scores.name, starts + scores.start, ends + scores.start, values[starts])
 
 def _all_runs(tracks):
     "Yield the runs of all tracks; one that goes on in the next stretch is one"
-    held = None
+    held = None     # the last run of the stretch before
     for scores in tracks:
-        goes_on = scores.goes_on
-        for start, end, value in _runs(scores.values):
-            run = _Run(scores.name, scores.start + start, scores.start + end, value)
-            if held and goes_on and held.joins(run): run = run._replace(start=held.start)
-            elif held: yield held
-            held = run
-            goes_on = False
+        runs = _runs(scores)
+        if not len(runs.starts): continue
+        if held and scores.goes_on and held.joins(runs): runs.starts[0] = held.starts[0]
+        elif held: yield held
+        yield runs.some(slice(-1))
+        held = runs.some(slice(-1, None))
     if held: yield held
 
 def _bedgraph(path, tracks):
     "Write tracks as bedGraph"
     with _text(path) as out:
-        for name, start, end, value in _all_runs(tracks): out.write(f"{name}\t{start}\t{end}\t{value:.7g}\n")
+        for name, *columns in _all_runs(tracks):
+            rows = zip(*(column.tolist() for column in columns))
+            out.writelines(f"{name}\t{start}\t{end}\t{value:.7g}\n" for start, end, value in rows)
 
 def _no_browser_line(name):
     "Whether a line of bedGraph that begins with this name is one of values: two words and # begin others"

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
 
+import dask
 import numpy as np
 import psutil
 from distributed import Client, LocalCluster
@@ -31,6 +32,9 @@ BATCH = 4096 * STEP             # letters that a batch adds to a track
 A_CORE = 6_000      # letters a second of one core with the network of the tutorial, to one percent
 WORKERS = 200
 TURNS = 1
+# 200 workers that watch themselves a hundred times a second would be the work of this one process
+UNWATCHED = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s",
+             "distributed.admin.system-monitor.interval": "1h"}
 LOOSE = ("--rtol", ".01", "--atol", ".01")
 QUICK = ("--method", "trapezoid", "--n-steps", "1")    # the client's part is the same
 
@@ -88,7 +92,7 @@ def in_place_of_work(machines, wait):
 def scale(folder):
     process = psutil.Process()
     how = dict(threads_per_worker=1, processes=False, dashboard_address="localhost:0", memory_limit=0)
-    with LocalCluster(n_workers=WORKERS, **how) as cluster:
+    with dask.config.set(UNWATCHED), LocalCluster(n_workers=WORKERS, **how) as cluster:
         with Client(cluster) as client:
             for wait, letters in ((0, 20_000_000), (BATCH / A_CORE, 2 * WORKERS * BATCH)):
                 records = [("chr", random_sequence(letters, seed=0))]
