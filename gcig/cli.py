@@ -8,11 +8,11 @@ __all__ = ['app', 'Version', 'PLOTS', 'TutorialFolder', 'TutorialSeed', 'Tutoria
            'KernelSize', 'PoolSize', 'Lstm', 'Dense', 'Offsets', 'Balance', 'Epochs', 'BatchSize', 'StepsPerEpoch',
            'LearningRate', 'Shuffle', 'Patience', 'Keep', 'TrainSeed', 'MOST_NETWORKS', 'Networks', 'NetworkFile',
            'Resume', 'TrainForce', 'HistoryFile', 'MetricsFile', 'TrainPlot', 'Model', 'Sequences', 'SequenceFiles',
-           'Ambiguous', 'Tail', 'Short', 'Regions', 'Target', 'Baseline', 'Seed', 'Ending', 'PACKED', 'Workers',
-           'Scheduler', 'ResumeBatches', 'MOST_PANELS', 'PredictFile', 'PredictLabels', 'PredictSpread', 'PredictPlot',
-           'TrackFile', 'TrackFormat', 'TrackStep', 'Output', 'NBaselines', 'Method', 'Rtol', 'Atol', 'NSteps',
-           'SpreadFile', 'TrackPlot', 'EditsFile', 'Direction', 'Rule', 'Candidates', 'Iterations', 'StopAt',
-           'OnlyImproving', 'NoReturn', 'Protected', 'StatesFile', 'EditsPlot', 'main']
+           'Ambiguous', 'Tail', 'Short', 'Regions', 'Target', 'Baseline', 'Seed', 'Ending', 'Workers', 'Scheduler',
+           'ResumeBatches', 'MOST_PANELS', 'PredictFile', 'PredictLabels', 'PredictSpread', 'PredictPlot', 'TrackFile',
+           'TrackFormat', 'TrackStep', 'Output', 'NBaselines', 'Method', 'Rtol', 'Atol', 'NSteps', 'SpreadFile',
+           'TrackPlot', 'EditsFile', 'Direction', 'Rule', 'Candidates', 'Iterations', 'StopAt', 'OnlyImproving',
+           'NoReturn', 'Protected', 'StatesFile', 'EditsPlot', 'main']
 
 # %% ../nbs/18_cli.ipynb #edaf4a7b
 import os
@@ -698,23 +698,18 @@ class _Job(NamedTuple):
     @property
     def is_stream(self): return str(self.out) == "-"
 
-PACKED = (".gz", ".bgz", ".bz2", ".xz", ".zst")     # what may follow the end of a sequence file's name
-
-def _bare(path):
-    "A sequence file's name without its endings"
-    packed = path.suffix.lower() in PACKED
-    return (path.with_suffix("") if packed else path).stem
-
 def _jobs(sequences, out, ending, plot):
     "What is to be read and written; raises for what cannot be"
     if len(sequences) == 1:
         if os.path.isdir(out): raise ValueError(f"--out must be a file, but {out} is a folder")
         return [_Job(sequences[0], out)]
     if Path("-") in sequences: raise ValueError("SEQUENCES: - is standard input, and needs a file as --out")
+    if out == Path("-"): raise ValueError(f"--out must be a folder for {len(sequences)} files, and - is none")
     if plot: raise ValueError("--plot draws one file's records, and --out is a folder for several")
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise ValueError(f"--out must be a folder for {len(sequences)} files, but {out} is a file")
-    jobs = [_Job(path, out/f"{_bare(path)}{ending}") for path in sequences]
+    from gcig.sequences import bare_name
+    jobs = [_Job(path, out/f"{bare_name(path)}{ending}") for path in sequences]
     _check_outputs(jobs)
     return jobs
 
@@ -740,10 +735,9 @@ ResumeBatches = Annotated[bool, typer.Option(
 
 @contextmanager
 def _machines(workers, scheduler):
-    "Inside the `with`, `Machines` to work on batches"
+    "Inside the `with`, `Machines` to work on batches, or None for this process"
     from gcig.machines import dashboard, local_workers, on_dask, scheduler_at
-    from gcig.tracks import HERE
-    if workers is None and scheduler is None: yield HERE
+    if workers is None and scheduler is None: yield None
     else:
         with local_workers(workers) if workers else scheduler_at(scheduler) as client:
             if dashboard(client): _say(f"Dask's dashboard: {dashboard(client)}")

@@ -6,7 +6,7 @@
 __all__ = ['TEXT', 'LETTERS', 'HIGH_GC', 'EQUAL_DIST', 'CLASSES', 'MOST_LETTERS', 'IUPAC', 'SEQUENCE_FILES', 'as_text',
            'random_sequence', 'shuffled', 'check_letters', 'gc_content', 'window_starts', 'windows', 'window_counts',
            'starts_in', 'log_likelihood_ratio', 'true_confidence', 'best_accuracy', 'write_fasta', 'read_sequences',
-           'existing', 'sequence_files', 'Region', 'read_regions', 'Part', 'region_parts']
+           'existing', 'sequence_files', 'bare_name', 'Region', 'read_regions', 'Part', 'region_parts']
 
 # %% ../nbs/01_sequences.ipynb #ec5c516a
 import codecs
@@ -440,6 +440,15 @@ def _listed(paths):
     names = [f"{name} (protein)" if ".faa" in Path(name.lower()).suffixes else name for name in names]
     more = f" and {len(paths) - most} more" if len(paths) > most else ""
     return ", ".join(names) + more
+
+# %% ../nbs/01_sequences.ipynb #28f39381
+def bare_name(
+    path, # of a file
+)->str: # its name, without the ending if that is one of `SEQUENCE_FILES`
+    "What to call a sequence file"
+    name = Path(path).name
+    endings = [ending for ending in SEQUENCE_FILES if name.lower().endswith(ending)]
+    return name[:-len(endings[0])] if endings else name
 
 # %% ../nbs/01_sequences.ipynb #97665e09
 class Region(NamedTuple):

@@ -29,7 +29,7 @@ from .core import (check_file, check_labels, check_one_of, check_real, check_who
 from .encoding import CODE_TABLES, check_policy, enough_memory, letter_codes, stretches
 from .model import CNNLSTM, check_arrays, load_arrays, save_arrays, save_model
 from .running import check_model, evaluating, model_device, run_batch, to_model, torch_generator
-from .sequences import (SEQUENCE_FILES, TEXT, as_text, read_sequences, sequence_files, starts_in,
+from .sequences import (TEXT, as_text, bare_name, read_sequences, sequence_files, starts_in,
                             window_counts)
 
 # %% ../nbs/05_training.ipynb #e85d8aa0
@@ -55,9 +55,8 @@ def _laid_out(sequences, ambiguous):
 # %% ../nbs/05_training.ipynb #7f89066f
 def _label(path):
     "A class's name from its folder or file: the name without the endings of sequence files"
-    name = path.resolve().name
-    endings = [e for e in SEQUENCE_FILES if path.is_file() and name.lower().endswith(e)]
-    return name[:-len(endings[0])] if endings else name
+    path = path.resolve()       # "." has no name
+    return bare_name(path) if path.is_file() else path.name
 
 def _read_all(files): return [text for file in files for _, text in read_sequences(file)]
 

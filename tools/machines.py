@@ -1,12 +1,14 @@
 """Measure work that is shared among processes.
 
-`python tools/machines.py share` attributes a million random letters with the tutorial's network, to
-one percent, by one process and by `--workers 2` with the same threads in all, and compares the files byte by
-byte (three minutes on two cores). `memory` looks at the client's memory with records of 4.6
+`python tools/machines.py share` attributes a million random letters with the tutorial's network by one
+process and by `--workers 2` with the same threads in all, and compares the files byte by byte (seven minutes
+on two cores). `kills` does the same to one percent, while a worker is killed at five random moments, and then
+while the client is, which goes on by `--resume`. `memory` looks at the client's memory with records of 4.6
 and 9.2 million letters. `scale` gives a client 200 workers that answer after the time that a core would
 take, and at once for the first row, and counts the letters a second that it cuts, sends, takes and writes.
 """
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -32,6 +34,8 @@ BATCH = 4096 * STEP             # letters that a batch adds to a track
 A_CORE = 6_000      # letters a second of one core with the network of the tutorial, to one percent
 WORKERS = 200
 TURNS = 1
+KILLS = 5
+CHANCE = random.Random(0)
 # 200 workers that watch themselves a hundred times a second would be the work of this one process
 UNWATCHED = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s",
              "distributed.admin.system-monitor.interval": "1h"}
@@ -39,12 +43,17 @@ LOOSE = ("--rtol", ".01", "--atol", ".01")
 QUICK = ("--method", "trapezoid", "--n-steps", "1")    # the client's part is the same
 
 
+def started(folder, out, threads, *more):
+    "The command's process"
+    command = [*GCIG, "attribute", "net.safetensors", "genome.fasta", "--out", out, *more]
+    return subprocess.Popen(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def attribute(folder, out, threads, *more):
     "Run the command; the seconds that it took and the most memory in MB of its first process"
-    command = [*GCIG, "attribute", "net.safetensors", "genome.fasta", "--out", out, *more]
     start = perf_counter()
-    process = subprocess.Popen(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = started(folder, out, threads, *more)
     most = 0
     watched = psutil.Process(process.pid)
     while process.poll() is None:
@@ -64,11 +73,50 @@ def made_up(folder, letters):
 def share(folder):
     made_up(folder, 1_000_000)
     for _ in range(TURNS):
-        alone, _ = attribute(folder, "one.bedgraph", 2, *LOOSE)
-        shared, _ = attribute(folder, "two.bedgraph", 1, "--workers", "2", *LOOSE)
-        same = (folder / "one.bedgraph").read_bytes() == (folder / "two.bedgraph").read_bytes()
+        alone, _ = attribute(folder, "one.bedgraph", 2)
+        shared, _ = attribute(folder, "two.bedgraph", 1, "--workers", "2")
         print(f"one process {alone:.1f} s, two workers {shared:.1f} s, {shared / alone:.2f} times; "
-              f"same bytes: {same}", flush=True)
+              f"same bytes: {same_bytes(folder, 'one.bedgraph', 'two.bedgraph')}", flush=True)
+
+
+def same_bytes(folder, *names):
+    first, second = ((folder / name).read_bytes() for name in names)
+    return first == second
+
+
+def kill_a_worker(process):
+    "Kill one of the workers at random; whether there was one"
+    children = psutil.Process(process.pid).children(recursive=True)
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    if workers: CHANCE.choice(workers).kill()
+    return bool(workers)
+
+
+def moment(): sleep(CHANCE.uniform(2, 15))      # seconds; a batch takes some fifteen
+
+
+def kills(folder):
+    made_up(folder, 1_000_000)
+    attribute(folder, "one.bedgraph", 2, *LOOSE)
+    process = started(folder, "workers.bedgraph", 1, "--workers", "2", *LOOSE)
+    killed = 0
+    while killed < KILLS and process.poll() is None:
+        moment()
+        killed += kill_a_worker(process)
+    code = process.wait()
+    print(f"{killed} workers killed, exit status {code}, "
+          f"same bytes: {same_bytes(folder, 'one.bedgraph', 'workers.bedgraph')}", flush=True)
+    kept = []
+    for _ in range(KILLS):
+        process = started(folder, "client.bedgraph", 1, "--workers", "2", "--resume", *LOOSE)
+        moment()
+        moment()
+        process.kill()
+        process.wait()
+        kept.append(len(list(folder.glob("client.bedgraph.shards/*.shard"))))
+    attribute(folder, "client.bedgraph", 1, "--workers", "2", "--resume", *LOOSE)
+    print(f"client killed with {kept} of ten batches finished, "
+          f"same bytes: {same_bytes(folder, 'one.bedgraph', 'client.bedgraph')}", flush=True)
 
 
 def memory(folder):
