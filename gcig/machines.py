@@ -29,7 +29,7 @@ from .core import check_whole, replacing
 from .tracks import HERE, Machines
 
 # %% ../nbs/17_machines.ipynb #9a968a70
-AHEAD = 2       # batches for each thread that are on their way: one that it works on and one that waits
+AHEAD = 3       # batches for each thread that are on their way: as many as Dask wants to queue what waits
 
 def check_dask()->None:
     "Raise `ValueError` if the extra is missing"
@@ -87,7 +87,11 @@ def _settings(threads):
     own = {name: threads for name in names}
     own["MALLOC_TRIM_THRESHOLD_"] = None    # Dask's has freed memory given back: twice the time
     settings = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in own.items()}
-    return settings | {"distributed.scheduler.allowed-failures": DEATHS}
+    # a batch takes long, so what waits goes to whoever is free first
+    queue = {"distributed.scheduler.worker-saturation": 1.0}
+    # a worker looks at its own stack a hundred times a second; PyTorch's is deep, and this took 15 % of the time
+    profile = {"distributed.worker.profile.interval": "1s"}
+    return settings | queue | profile | {"distributed.scheduler.allowed-failures": DEATHS}
 
 @contextmanager
 def _quiet():
