@@ -89,7 +89,7 @@ def _settings(threads):
     settings = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in own.items()}
     # a batch takes long, so what waits goes to whoever is free first
     queue = {"distributed.scheduler.worker-saturation": 1.0}
-    # a worker looks at its own stack a hundred times a second; PyTorch's is deep, and this took 15 % of the time
+    # a worker looks at its stack a hundred times a second; PyTorch's is deep, and this took 15 % of the time
     profile = {"distributed.worker.profile.interval": "1s"}
     return settings | queue | profile | {"distributed.scheduler.allowed-failures": DEATHS}
 
