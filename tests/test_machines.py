@@ -57,7 +57,7 @@ def wait_for(condition, process):
         time.sleep(.05)
 
 
-def shards(folder, name): return sorted((folder / f"{name}.shards").glob("*.shard"))
+def shards(folder, name): return sorted((folder / f"{name}.shards").glob("[0-9]*.shard"))     # not one that is being written
 
 
 def attribute(folder, out, *more, inputs=("long.fa.gz",), **kwargs):
