@@ -57,7 +57,8 @@ def wait_for(condition, process):
         time.sleep(.05)
 
 
-def shards(folder, name): return sorted((folder / f"{name}.shards").glob("[0-9]*.shard"))     # not one that is being written
+# the finished ones: the name of one that is being written begins with a dot
+def shards(folder, name): return sorted((folder / f"{name}.shards").glob("[0-9]*.shard"))
 
 
 def attribute(folder, out, *more, inputs=("long.fa.gz",), **kwargs):
