@@ -10,9 +10,9 @@ tutorial: .venv/installed
 	$(BIN)/gcig tutorial --out $(OUT) --seed $(SEED) --force
 
 test: .venv/installed-dev
-	# one thread for each of the notebooks that run side by side
+	# one thread each: notebooks run side by side, and threads that wait for one another crawl on busy cores
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --timing
-	$(BIN)/python -m pytest -q tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests
 
 # run all notebooks and store their outputs, export the package, render the README
 notebooks: .venv/installed-dev

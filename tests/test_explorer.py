@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urljoin
 from urllib.request import urlopen
 
 import pytest
@@ -245,10 +246,21 @@ def lab(tmp_path):
         process.wait(20)
 
 
-def run_all(page):
+def wait_for_kernel(page, lab):
+    "For a minute at most; JupyterLab's own mark says idle before there is a kernel, too"
+    for _ in range(240):
+        kernels = page.request.get(urljoin(lab, "/api/kernels")).json()
+        if any(k["execution_state"] == "idle" and k["connections"] for k in kernels): return
+        time.sleep(.25)
+    raise AssertionError(f"no kernel was ready: {kernels}")
+
+
+def run_all(page, lab):
     "Run all cells of the notebook that opens; cells that are run before the kernel is there are lost"
-    expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible(timeout=60_000)
-    page.locator(".jp-OutputArea-output").first.wait_for(timeout=60_000)
+    cells = json.loads((NBS / "20_tutorial.ipynb").read_text(encoding="utf-8"))["cells"]
+    n_code = sum(cell["cell_type"] == "code" for cell in cells)
+    expect(page.locator(".jp-Notebook .jp-CodeCell")).to_have_count(n_code, timeout=60_000)
+    wait_for_kernel(page, lab)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -256,9 +268,9 @@ def run_all(page):
 
 def test_live_slider_in_jupyterlab(page, lab):
     page.goto(lab)
-    run_all(page)
+    run_all(page, lab)
     handle = page.locator(".widget-slider .noUi-handle")
-    handle.wait_for(timeout=170_000)
+    handle.wait_for(timeout=600_000)  # 20 seconds on two free cores, minutes on busy ones
     errors = page.locator(".jp-Notebook [data-mime-type='application/vnd.jupyter.stderr']")
     expect(errors).to_have_count(0)
     page.locator(".gcig-explorer [data-view=confidence] svg").first.wait_for()
