@@ -19,6 +19,7 @@ import torch
 from .core import shown
 from .model import CNNLSTM, check_arrays
 from .mutation import DIRECTIONS
+from .running import Ensemble
 from .sequences import LETTERS
 
 # %% ../nbs/13_in_page.ipynb #72546970
@@ -71,13 +72,20 @@ def _check_packable(model):
         if not torch.isfinite(t).all():
             raise ValueError(f"model must have finite weights, but {name} has others")
 
+def _together(mean, known):
+    "An ensemble for JSON; of a member that `known`, from ids to names, has a name for, only that"
+    members = [known.get(id(member)) or packed(member) for member in mean.models]
+    return dict(maxlen=mean.maxlen, classes=mean.n_classes, labels=mean.labels, of=mean.of, members=members)
+
 def packed(
-    model:CNNLSTM, # the network; its mode does not matter: it is taken as in evaluation
-)->dict: # maxlen, classes, labels (or None) and layers, each with its kind, sizes and arrays
+    # the network, or an `ensemble` of such; its mode does not matter: it is taken as in evaluation
+    model:CNNLSTM,
+)->dict: # maxlen, classes, labels (or None); layers, each with its kind, sizes and arrays, or members
     """A network as JSON can hold it, its weights exact
 
     Raises `TypeError` for another kind of model, `ValueError` for one that was altered, has one class, is not
     in single precision or not finite."""
+    if isinstance(model, Ensemble): return _together(model, {})
     _check_packable(model)
     layers = [_layer(name, layer) for name, layer in model.layers.named_children()]
     return dict(maxlen=model.config["maxlen"], classes=model.config["dense"][-1], labels=model.labels,
@@ -366,7 +374,7 @@ const averageGradient = (network, x, base, {target, output, rule, n}) => {
   found.forEach((slope, k) => { mean[k % x.length] += weights[Math.floor(k/x.length)]*slope })
   return mean
 }
-const attributed = (network, letters, how) => {
+const attributedAlone = (network, letters, how) => {
   const x = oneHot(letters), base = baselineOf(letters, how.baseline)
   const mean = averageGradient(network, x, base, how)
   const rows = logits(network, [...x, ...base])
@@ -375,6 +383,89 @@ const attributed = (network, letters, how) => {
   const completenessError = Math.abs(total(scores) - (prediction - baselinePrediction))
   const said = {probabilities: softmax(rows[0]), prediction, baselinePrediction, completenessError}
   return {...said, scores, hypothetical: Float32Array.from(mean)}
+}
+"""
+
+# %% ../nbs/13_in_page.ipynb #d0575e8b
+_JS_MEANS = r"""
+// rows: the logits of one sequence, a row for each network. dy: the slope by each logit of their mean
+const logShares = row => {
+  const whole = logSumExp(row)
+  return row.map(v => v - whole)
+}
+const means = {
+  log_odds: {
+    value: rows => rows[0].map((_, c) => total(rows.map(row => row[c]))/rows.length),
+    slope: (rows, dy) => rows.map(() => dy.map(v => v/rows.length)),
+  },
+  probability: {
+    value: rows => {
+      const shares = rows.map(logShares)
+      return rows[0].map((_, c) => logSumExp(shares.map(row => row[c])) - Math.log(rows.length))
+    },
+    slope: (rows, dy) => {
+      const mean = means.probability.value(rows)
+      return rows.map(logShares).map(row => {
+        const own = row.map((v, c) => dy[c]*Math.exp(v - mean[c])/rows.length), all = total(own)
+        return row.map((v, c) => own[c] - Math.exp(v)*all)
+      })
+    },
+  },
+}
+"""
+
+# %% ../nbs/13_in_page.ipynb #9e4491dd
+_JS_TOGETHER = r"""
+const meanLogits = of => tf.customGrad((...given) => {
+  const each = given.slice(0, -1).map(said => said.arraySync())        // the last is the library's
+  const rowsOf = k => each.map(said => said[k]), {value, slope} = means[of]
+  const gradFunc = dy => {
+    const slopes = dy.arraySync().map((row, k) => slope(rowsOf(k), row))
+    return each.map((_, i) => tf.tensor(slopes.map(rows => rows[i])))
+  }
+  return {value: tf.tensor(each[0].map((_, k) => value(rowsOf(k)))), gradFunc}
+})
+const together = ({members, of, ...sizes}) => {
+  const each = members.map(member => typeof member == "string" ? networkOf(member) : opened(member))
+  const mean = meanLogits(of)
+  return {...sizes, of, each, forward: x => mean(...each.map(({forward}) => forward(x)))}
+}
+const opened = description => description.members ? together(description) : built(description)
+"""
+
+# %% ../nbs/13_in_page.ipynb #649a377a
+_JS_SPREAD = r"""
+const middle = values => total(values)/values.length
+const deviation = values => {
+  const centre = middle(values)
+  return Math.sqrt(total(values.map(v => (v - centre)**2))/(values.length - 1))
+}
+const across = (f, rows) => Array.from(rows[0], (_, k) => f(rows.map(row => row[k])))
+const isMeanOf = ({of, classes}, output) =>
+  of == "probability" ? output == of : output == "logit" || output == "log_odds" && classes == 2
+const several = ({each = []}) => each.length > 1
+const quartets = values =>
+  Array.from({length: values.length/4}, (_, k) => Array.from(values.slice(4*k, 4*k + 4)))
+const columnsOf = ({scores}) => quartets(scores).map(total)
+"""
+
+# %% ../nbs/13_in_page.ipynb #98c23f92
+_JS_ATTRIBUTED = r"""
+const meanOf = found => {
+  const numbers = ["prediction", "baselinePrediction", "completenessError"]
+  const arrays = ["scores", "hypothetical"].map(name =>
+    [name, Float32Array.from(across(middle, found.map(one => one[name])))])
+  const mean = numbers.map(name => [name, middle(found.map(one => one[name]))])
+  return {...Object.fromEntries([...arrays, ...mean]), spread: across(deviation, found.map(columnsOf))}
+}
+const attributed = (network, letters, how) => {
+  if (!several(network)) return {...attributedAlone(network, letters, how), spread: null, doubt: null}
+  const x = oneHot(letters), said = one => softmax(logits(one, x)[0])
+  const probabilities = said(network), doubt = across(deviation, network.each.map(said))
+  const found = isMeanOf(network, how.output) ?
+    meanOf(network.each.map(member => attributed(member, letters, how))) :
+    {...attributedAlone(network, letters, how), spread: null}
+  return {...found, probabilities, doubt}
 }
 """
 
@@ -530,12 +621,10 @@ _JS_ANSWERS = r"""
 const networks = new Map(descriptions)
 const kept = new Map()
 const networkOf = name => {
-  if (!kept.has(name)) kept.set(name, built(networks.get(name)))
+  if (!kept.has(name)) kept.set(name, opened(networks.get(name)))
   return kept.get(name)
 }
 const numbersOf = text => [...text].map(letter => alphabet.indexOf(letter))
-const quartets = values =>
-  Array.from({length: values.length/4}, (_, k) => Array.from(values.slice(4*k, 4*k + 4)))
 const answers = {
   predict: ({networks: names, sequence}) => {
     const x = oneHot(numbersOf(sequence))
@@ -545,7 +634,7 @@ const answers = {
     const letters = numbersOf(sequence), found = attributed(networkOf(network), letters, how)
     const byPlace = quartets(found.scores), hypothetical = quartets(found.hypothetical)
     const scores = byPlace.map((column, place) => column[letters[place]])
-    return {...found, scores, columns: byPlace.map(total), hypothetical}
+    return {...found, scores, columns: columnsOf(found), hypothetical}
   },
   edit: ({network, sequence, seen, direction, by, ...how}) => {
     const letters = numbersOf(sequence), allowed = allowedBy(letters, seen?.map(numbersOf))
@@ -564,7 +653,8 @@ const answer = question => {
 # %% ../nbs/13_in_page.ipynb #a570d25b
 _COMPUTING = (_JS_PLATFORM, _JS_DERIVATIVES, _JS_ARRAYS, _JS_CHANNELS, _JS_CONVOLUTION, _JS_POOL,
               _JS_PLAIN_LAYERS, _JS_LSTM, _JS_NETWORK)
-_ATTRIBUTING = (_JS_EXPLAINED, _JS_OUTPUTS, _JS_GRADIENTS, _JS_RULES, _JS_GAUSS, _JS_PATH, _JS_ATTRIBUTION)
+_ATTRIBUTING = (_JS_EXPLAINED, _JS_OUTPUTS, _JS_GRADIENTS, _JS_RULES, _JS_GAUSS, _JS_PATH, _JS_ATTRIBUTION,
+                _JS_MEANS, _JS_TOGETHER, _JS_SPREAD, _JS_ATTRIBUTED)
 _EDITING = (_JS_TABLE, _JS_ALLOWED, _JS_EDITS_BY_SCORES, _JS_EDITS_BY_TRIAL, _JS_EDIT)
 _ANSWERING = (_JS_REFUSALS, _JS_CHECKS, _JS_FIELDS, _JS_ANSWERS)
 
@@ -577,15 +667,20 @@ def _check_networks(networks):
         if isinstance(name, str): continue
         raise TypeError(f"networks must have names of text, but got {shown(name)}")
 
+def _descriptions(networks):
+    "Each network with its name; ensembles name those of their members that are among `networks`"
+    known = {id(model): name for name, model in networks.items() if not isinstance(model, Ensemble)}
+    described = lambda m: _together(m, known) if isinstance(m, Ensemble) else packed(m)
+    return [[name, described(model)] for name, model in networks.items()]
+
 def engine(
-    networks:Mapping, # name to `CNNLSTM`
+    networks:Mapping, # name to `CNNLSTM`, or to an `ensemble` of such
 )->str: # JavaScript that defines `answer(question)`: give it to a worker, a page or a bare engine
     """TensorFlow.js, the networks and all that is asked of them, in one text
 
     Raises `TypeError` or `ValueError` for what `packed` does not take."""
     _check_networks(networks)
-    descriptions = json.dumps([[name, packed(model)] for name, model in networks.items()])
-    data = "const descriptions = " + descriptions.replace("<", r"\u003c")
+    data = "const descriptions = " + json.dumps(_descriptions(networks)).replace("<", r"\u003c")
     chapter = "\n".join(["(() => {", data, *_COMPUTING, *_ATTRIBUTING, *_EDITING, *_ANSWERING,
                          "globalThis.answer = answer", "})()"])
     return "\n;\n".join([_JS_SELF, _library(), chapter])
@@ -600,7 +695,7 @@ globalThis.onmessage = ({data}) => {
 """
 
 def worker(
-    networks:Mapping, # name to `CNNLSTM`
+    networks:Mapping, # name to `CNNLSTM`, or to an `ensemble` of such
 )->str: # JavaScript of a Web Worker
     """What `engine` has, and a handler: {id, ...question} is answered by {id, answer} or {id, problem}
 
