@@ -21,12 +21,12 @@ import traitlets
 from .attribution import integrated_gradients
 from .core import check_labels, check_one_of, check_whole, shown
 from .encoding import one_hot
-from .explorer import JS_MARKUP, as_json, glyph, write_page
+from .explorer import JS_MARKUP, JS_SURENESS, as_json, glyph, write_page
 from .in_page import worker
 from .model import CNNLSTM
 from .mutation import mutate
 from .plots import CLASS_COLOURS, COLOURS
-from .running import check_model, predict
+from .running import Ensemble, check_model, predict, predict_spread
 from .sequences import EQUAL_DIST, LETTERS, random_sequence
 
 # %% ../nbs/14_playground.ipynb #05886ef9
@@ -307,7 +307,8 @@ const stepInWords = (one, other) => {
 const saidInWords = (world, state, answer) => {
   const target = world.classes[state.target], right = rightConfidence(world, now(state), state.target)
   const said = `${state.network} says ${target} with ${answer.probabilities[state.target].toFixed(3)}`
-  return `${said}${right === null ? "" : `, right would be ${right.toFixed(3)}`}.`
+  const doubt = answer.doubt ? ` Its networks differ by ${answer.doubt[state.target].toFixed(3)}.` : ""
+  return `${said}${right === null ? "" : `, right would be ${right.toFixed(3)}`}.${doubt}`
 }
 const changeInWords = (earlier, scores) => {
   const change = scores.map((v, k) => Math.abs(v - earlier[k])), k = change.indexOf(Math.max(...change))
@@ -374,18 +375,20 @@ const logoAxis = (layout, row, limit, name) => {
     mark(zeroLine - half + 8, amount(limit)) + mark(zeroLine - half/2 + 7, name) +
     mark(zeroLine + 4, 0) + mark(zeroLine + half, amount(-limit))
 }
-const logoLetter = (layout, k, share, letter, {colours, glyphs}) => {
+const logoLetter = (layout, k, share, letter, {colours, glyphs}, sure = 1) => {
   const v = share*half
   if (!v) return ""
   const x = (column(layout, k) + .04*layout.wide).toFixed(1)       // .04 of a column are free on each side
   const y = (zeroLine - Math.min(v, 0)).toFixed(1)
   const size = `${(.92*layout.wide).toFixed(2)} ${(-Math.abs(v)).toFixed(2)}`    // y of a screen goes down
-  const transform = `translate(${x} ${y}) scale(${size})`
-  return shape("path", {fill: colours[letter], d: glyphs[letter], transform})
+  const transform = `translate(${x} ${y}) scale(${size})`, pale = sure < 1 ? {opacity: sure.toFixed(2)} : {}
+  return shape("path", {fill: colours[letter], d: glyphs[letter], transform, ...pale})
 }
-const logoRow = (world, layout, row, {sequence, scores, limit, name}) =>
-  logoAxis(layout, row, limit, name) +
-  placesOf(layout, row).map(k => logoLetter(layout, k, scores[k]/limit, sequence[k], world)).join("")
+const logoRow = (world, layout, row, {sequence, scores, limit, name, spread}) => {
+  const sure = k => spread ? sureness(scores[k], spread[k]) : 1
+  const letter = k => logoLetter(layout, k, scores[k]/limit, sequence[k], world, sure(k))
+  return logoAxis(layout, row, limit, name) + placesOf(layout, row).map(letter).join("")
+}
 const rowSvg = (layout, label, height, ...inside) =>
   element("svg", {width: layout.width, height, role: "img", "aria-label": label}, inside)
 """
@@ -416,9 +419,10 @@ _CSS_DRAWINGS = """
 # %% ../nbs/14_playground.ipynb #9f12d8e7
 _JS_CAPTIONS = r"""
 const otherSide = ({classes}, target) => classes.length == 2 ? `for ${classes[1 - target]}` : "against it"
-const scoresCaption = (world, {network, output, target}) =>
+const paleness = ({spread}) => spread ? " The paler a letter, the more its networks differ." : ""
+const scoresCaption = (world, {network, output, target}, answer) =>
   `Scores of ${network}, of the ${outputWords[output]}. ` +
-  `Up: speaks for ${world.classes[target]}; down: ${otherSide(world, target)}.`
+  `Up: speaks for ${world.classes[target]}; down: ${otherSide(world, target)}.${paleness(answer)}`
 const rightCaption = (world, {output}) => {
   if (!world.truth) return ""
   return output == "log_odds" ? "Below: the right scores, on the same scale." :
@@ -428,7 +432,8 @@ const twoLogos = (world, question, answer) => {
   const {sequence} = question, right = rightScores(world, question)
   const together = question.output == "log_odds" && right ? right : []
   return {
-    network: {sequence, scores: answer.columns, limit: limitOf(answer.columns, together), name: "network"},
+    network: {sequence, scores: answer.columns, spread: answer.spread,
+      limit: limitOf(answer.columns, together), name: "network"},
     right: right && {sequence, scores: right, limit: limitOf(right, together.length ? answer.columns : []),
       name: "right"},
   }
@@ -459,14 +464,19 @@ const placeAfter = (key, k, {length, perLine}) => {
 
 # %% ../nbs/14_playground.ipynb #e775f169
 _JS_METERS = r"""
-const meter = (name, p, look) => element("div", {class: "meter"},
+const percent = p => `${(100*Math.max(0, Math.min(1, p))).toFixed(2)}%`
+const whisker = (p, doubt) => doubt ?
+  element("s", {style: `left:${percent(p - doubt)};right:${percent(1 - p - doubt)}`}) : ""
+const meter = (name, p, look, doubt) => element("div", {class: "meter"},
   element("span", {class: "name"}, escaped(name)),
   element("span", {class: "track", "aria-hidden": "true"},
-    element("i", {class: look, style: `width:${(100*p).toFixed(2)}%`})),
+    element("i", {class: look, style: `width:${percent(p)}`}), whisker(p, doubt)),
   element("b", {}, p.toFixed(3)))
+const networkMeter = (name, {probabilities, doubt}, target) =>
+  meter(name, probabilities[target], "network-bar", doubt?.[target])
 const meters = (world, state, answer) => {
   const right = rightConfidence(world, now(state), state.target)
-  return meter(state.network, answer.probabilities[state.target], "network-bar") +
+  return networkMeter(state.network, answer, state.target) +
     (right === null ? "" : meter("right", right, "right-bar"))
 }
 """
@@ -540,9 +550,8 @@ const cardMarkup = (world, question, answer, limit, width) => {
   const layout = cardLayout(world.length, width), {sequence} = question
   const label = `Scores of ${question.network} for ${sequence}`
   const rows = [...Array(layout.lines).keys()].map(row => rowSvg(layout, label, rowHeight,
-    logoRow(world, layout, row, {sequence, scores: answer.columns, limit, name: ""})))
-  const p = answer.probabilities[question.target]
-  return meter(world.classes[question.target], p, "network-bar") + rows.join("")
+    logoRow(world, layout, row, {sequence, scores: answer.columns, spread: answer.spread, limit, name: ""})))
+  return networkMeter(world.classes[question.target], answer, question.target) + rows.join("")
 }
 """
 
@@ -556,9 +565,10 @@ const asFasta = (world, question, answer) => {
   return `>${network} ${said}${known}\n${inLines(sequence)}\n`
 }
 const asTsv = (world, question, answer) => {
-  const right = rightScores(world, question)
-  const row = (letter, k) => [k + 1, letter, answer.columns[k], ...right ? [right[k]] : []].join("\t")
-  const heading = ["position", "letter", "score", ...right ? ["right score"] : []].join("\t")
+  const columns = {score: answer.columns, spread: answer.spread, "right score": rightScores(world, question)}
+  const known = Object.entries(columns).filter(([, values]) => values)
+  const row = (letter, k) => [k + 1, letter, ...known.map(([, values]) => values[k])].join("\t")
+  const heading = ["position", "letter", ...known.map(([name]) => name)].join("\t")
   return [heading, ...[...question.sequence].map(row), ""].join("\n")
 }
 """
@@ -579,7 +589,7 @@ const pictureLine = (world, layout, row, {network, right}) => [
   right ? moved(rowHeight + 42, logoRow(world, layout, row, right)) : "",
 ]
 const pictureWords = (world, state, question, answer) => [
-  saidInWords(world, state, answer), scoresCaption(world, question), rightCaption(world, question),
+  saidInWords(world, state, answer), scoresCaption(world, question, answer), rightCaption(world, question),
   sumInWords(question, answer)].filter(Boolean)
 const picture = (world, state, question, answer) => {
   const layout = logoLayout(world.length, pictureWidth), logos = twoLogos(world, question, answer)
@@ -707,8 +717,11 @@ _CSS_VIEWS = """
 }
 .gcig-playground .meter .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 .gcig-playground .meter b { font-variant-numeric: tabular-nums; text-align: right }
-.gcig-playground .track { height: 12px; border-radius: 6px; background: var(--soft); overflow: hidden }
+.gcig-playground .track {
+  position: relative; height: 12px; border-radius: 6px; background: var(--soft); overflow: hidden;
+}
 .gcig-playground .track i { display: block; height: 100%; min-width: 1px }
+.gcig-playground .track s { position: absolute; top: 5px; height: 2px; background: currentColor }
 .gcig-playground .caption { margin-top: .8rem }
 .gcig-playground .lines { position: relative }
 .gcig-playground .letters { display: flex }
@@ -808,7 +821,7 @@ const drawScores = p => {
   p.drawn = p.last
   p.drawnIn = p.built
   const {question, answer} = p.last, layout = layoutOf(p), logos = twoLogos(p.world, question, answer)
-  const captions = [scoresCaption(p.world, question), rightCaption(p.world, question)]
+  const captions = [scoresCaption(p.world, question, answer), rightCaption(p.world, question)]
   viewOf(p, "caption").textContent = captions.join(" ")
   for (const row of Array(layout.lines).keys()) drawRow(p, layout, row, logos)
   viewOf(p, "sum").textContent = sumInWords(question, answer)
@@ -1264,7 +1277,7 @@ _JS_PLAY = "".join([
     _JS_WORLD, _JS_TYPED, _JS_STATE, _JS_ACTIONS, _JS_HISTORY, _JS_LINK, _JS_READ_LINK, _JS_TRUTH,
     _JS_QUESTIONS, _JS_ASKING, _JS_RANDOM])
 _JS_LOOKS = "".join([
-    _JS_WORDS, _JS_SUM, _JS_LAYOUT, _JS_LOGO, _JS_CAPTIONS, _JS_LETTERS, _JS_METERS, _JS_CURVE, _JS_STEPS,
+    _JS_WORDS, _JS_SUM, _JS_LAYOUT, JS_SURENESS, _JS_LOGO, _JS_CAPTIONS, _JS_LETTERS, _JS_METERS, _JS_CURVE, _JS_STEPS,
     _JS_FOUR, _JS_COPIES, _JS_PICTURE, _JS_CONTROLS, _JS_PLACES])
 _JS_DRAWS = _JS_DRAW_LETTERS + _JS_DRAW_SCORES + _JS_DRAW_REST + _JS_SHOW
 _JS_DOES = "".join([
@@ -1314,6 +1327,13 @@ def _predicted(playground, question):
     models = [_network(playground, name) for name in question["networks"]]
     return dict(probabilities=[predict(model, X)[0].tolist() for model in models])
 
+def _for_a_page(model):
+    "Whether a page can compute what `model` says"
+    members = model.models if isinstance(model, Ensemble) else [model]
+    return all(isinstance(member, CNNLSTM) for member in members)
+
+def _is_mean(model): return isinstance(model, Ensemble) and len(model.models) > 1
+
 def _attributed(playground, question):
     "What a network says of a sequence, and the score of each letter and of each position"
     model = _network(playground, question["network"])
@@ -1326,6 +1346,8 @@ def _attributed(playground, question):
     answer["probabilities"] = predict(model, X)[0].tolist()
     answer["scores"] = (X*found.scores)[0].sum(0).tolist()
     answer["columns"] = found.scores[0].sum(0).tolist()
+    answer["spread"] = None if found.each is None else found.each[0].sum(1).std(0).tolist()
+    answer["doubt"] = predict_spread(model, X)[1][0].tolist() if _is_mean(model) else None
     return answer | dict(hypothetical=found.hypothetical[0].T.tolist())
 
 def _edited(playground, question):
@@ -1378,9 +1400,10 @@ def _examples(sequences, model, truth):
     if isinstance(sequences, Mapping): sequences = sequences.values()
     if isinstance(sequences, str): sequences = [sequences]
     if sequences is not None: return list(sequences)
-    if not isinstance(model, CNNLSTM):
+    length = getattr(model, "maxlen", None)
+    if length is None:
         raise ValueError("sequences must be given, for the model does not say how many letters it reads")
-    return [random_sequence(model.config["maxlen"], truth[0] if truth else EQUAL_DIST, seed=0)]
+    return [random_sequence(length, truth[0] if truth else EQUAL_DIST, seed=0)]
 
 def _check_examples(examples):
     "Raise `ValueError` unless all examples are DNA of one length"
@@ -1426,7 +1449,7 @@ class Playground:
     def __init__(self,
         networks, # a model from (N, 4, L) to logits (N, C), or a dictionary of names and such models
         # examples, A, C, G, T, all of the L letters that the networks read: a string, several, or a
-        # dictionary; None draws one for a `CNNLSTM`
+        # dictionary; None draws one for a model with a `maxlen`, as a `CNNLSTM` has
         sequences=None,
         # frequencies of A, C, G, T in each of two classes, in the order of the outputs, from which letters
         # are drawn independently: a dictionary of names and frequencies such as `CLASSES`, or a list of two;
@@ -1459,7 +1482,7 @@ class Playground:
         except KeyError as e: raise ValueError(f"the question must hold {e}") from None
 
     def html(self)->str: # nothing is loaded from elsewhere
-        "The playground as a piece of a page; raises `TypeError` for a model other than `CNNLSTM`"
+        "As a piece of a page; raises `TypeError` for a model other than a `CNNLSTM` or an `ensemble` of such"
         return _as_html(self.world, worker(self.networks))
 
     def write_html(self,
@@ -1477,7 +1500,7 @@ class Playground:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         bundle = {**self.widget._repr_mimebundle_(), "text/plain": repr(self)}
-        on_a_page = all(isinstance(model, CNNLSTM) for model in self.networks.values())
+        on_a_page = all(map(_for_a_page, self.networks.values()))
         return bundle | {"text/html": self.html()} if on_a_page else bundle
 
     def __repr__(self):

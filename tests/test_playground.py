@@ -13,7 +13,7 @@ from gcig.encoding import one_hot, reverse_complement
 from gcig.model import CNNLSTM, load_keras_weights
 from gcig.mutation import mutate
 from gcig.playground import Playground
-from gcig.running import predict
+from gcig.running import Ensemble, ensemble, predict, predict_spread
 from gcig.sequences import CLASSES, log_likelihood_ratio, random_sequence, true_confidence
 from PIL import Image
 from playwright.sync_api import expect
@@ -27,11 +27,12 @@ EDIT_RULES = ("tutorial", "hypothetical", "saturation", "hybrid")
 
 @pytest.fixture(scope="session")
 def networks():
-    "deepG's network and the twenty, by name"
+    "deepG's network, the twenty, and the mean of five of them, by name"
     reference = np.load(DATA / "deepg_reference.npz")
     deepg = load_keras_weights(CNNLSTM(), reference)
     twenty = twenty_networks(DATA / "twenty_networks.safetensors")
-    return {"deepG": deepg} | {f"network {k}": model for k, model in enumerate(twenty)}
+    alone = {"deepG": deepg} | {f"network {k}": model for k, model in enumerate(twenty)}
+    return alone | {"mean of five": ensemble(twenty[:5])}
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +128,15 @@ def check_scores(model, question, answer):
     np.testing.assert_allclose(answer["columns"], found.scores[0].sum(0), atol=CLOSE)
     np.testing.assert_allclose(answer["hypothetical"], found.hypothetical[0].T, atol=CLOSE)
     np.testing.assert_allclose(answer["completenessError"], found.completeness_error[0], atol=CLOSE)
+    check_spread(model, X, found, answer)
+
+
+def check_spread(model, X, found, answer):
+    "Fail unless an answer tells how much the networks of a mean differ, as the library does"
+    if found.each is None: assert answer["spread"] is None
+    else: np.testing.assert_allclose(answer["spread"], found.each[0].sum(1).std(0), atol=CLOSE)
+    if not isinstance(model, Ensemble): assert answer["doubt"] is None
+    else: np.testing.assert_allclose(answer["doubt"], predict_spread(model, X)[1][0], atol=CLOSE)
 
 
 def check_edit(model, question, answer):
@@ -152,6 +162,21 @@ def test_numbers_are_the_library_s(table, networks):
         answers = table.evaluate(ASK_ALL, [scores, edit])
         check_scores(networks[name], scores, answers[0])
         check_edit(networks[name], edit, answers[1])
+
+
+def test_a_mean_shows_where_its_networks_differ(table):
+    assert table.locator("[data-row^=network] path[opacity]").count() == 0
+    menu(table, "network").select_option("mean of five")
+    expect(table.locator(".words")).to_contain_text("Its networks differ by 0.432.")
+    answer = handle(table, "last().answer")
+    pale = table.locator("[data-row^=network] path").evaluate_all(
+        "paths => paths.map(path => Number(path.getAttribute('opacity') ?? 1))")
+    score, spread = np.abs(answer["columns"]), np.array(answer["spread"])
+    np.testing.assert_allclose(pale, score/(score + spread), atol=.0051)
+    expect(table.locator("[data-view=caption]")).to_contain_text("The paler a letter, the more its networks differ.")
+    assert table.locator(".meter s").count() == 1
+    box, whisker = (table.locator(f".track {name}").first.bounding_box() for name in ("i", "s"))
+    assert whisker["x"] < box["x"] + box["width"] < whisker["x"] + whisker["width"]
 
 
 def test_what_is_shown_is_what_was_answered(table, example):
