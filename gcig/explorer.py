@@ -88,7 +88,7 @@ def _series(model, rule, found, target, truth, attribution):
 
 # %% ../nbs/11_explorer.ipynb #4126faf3
 def _spreads(model, states, target, attributed):
-    "How much the networks of an ensemble differ at each state: in scores and in confidence; nothing if unknown"
+    "How much the networks of an ensemble differ at each state, in scores and confidence; empty if unknown"
     if not isinstance(model, Ensemble) or len(model.models) < 2: return iter(()), iter(())
     doubts = predict_spread(model, one_hot(states))[1][:, target]
     each = attributed.each
@@ -195,7 +195,8 @@ const editInWords = (s, i) => {
   const [position, old, letter] = s.edits[i - 1]
   return `Edit ${i} of ${n}: position ${position}, ${old} becomes ${letter}.`
 }
-const doubtInWords = (s, i) => s.doubt ? ` The networks differ by ${s.doubt[i].toFixed(3)}.` : ""
+const doubtInWords = (s, i) =>
+  s.doubt ? ` The networks differ by ${s.doubt[i].toFixed(3)} (standard deviation).` : ""
 const inWords = (s, i, target) => {
   const right = s.truth ? `, right would be ${s.truth[i].toFixed(3)}` : ""
   const who = s.doubt ? "The mean of the networks" : "The network"

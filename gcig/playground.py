@@ -307,7 +307,8 @@ const stepInWords = (one, other) => {
 const saidInWords = (world, state, answer) => {
   const target = world.classes[state.target], right = rightConfidence(world, now(state), state.target)
   const said = `${state.network} says ${target} with ${answer.probabilities[state.target].toFixed(3)}`
-  const doubt = answer.doubt ? ` Its networks differ by ${answer.doubt[state.target].toFixed(3)}.` : ""
+  const differ = doubt => ` Its networks differ by ${doubt[state.target].toFixed(3)} (standard deviation).`
+  const doubt = answer.doubt ? differ(answer.doubt) : ""
   return `${said}${right === null ? "" : `, right would be ${right.toFixed(3)}`}.${doubt}`
 }
 const changeInWords = (earlier, scores) => {
@@ -1277,8 +1278,8 @@ _JS_PLAY = "".join([
     _JS_WORLD, _JS_TYPED, _JS_STATE, _JS_ACTIONS, _JS_HISTORY, _JS_LINK, _JS_READ_LINK, _JS_TRUTH,
     _JS_QUESTIONS, _JS_ASKING, _JS_RANDOM])
 _JS_LOOKS = "".join([
-    _JS_WORDS, _JS_SUM, _JS_LAYOUT, JS_SURENESS, _JS_LOGO, _JS_CAPTIONS, _JS_LETTERS, _JS_METERS, _JS_CURVE, _JS_STEPS,
-    _JS_FOUR, _JS_COPIES, _JS_PICTURE, _JS_CONTROLS, _JS_PLACES])
+    _JS_WORDS, _JS_SUM, _JS_LAYOUT, JS_SURENESS, _JS_LOGO, _JS_CAPTIONS, _JS_LETTERS, _JS_METERS, _JS_CURVE,
+    _JS_STEPS, _JS_FOUR, _JS_COPIES, _JS_PICTURE, _JS_CONTROLS, _JS_PLACES])
 _JS_DRAWS = _JS_DRAW_LETTERS + _JS_DRAW_SCORES + _JS_DRAW_REST + _JS_SHOW
 _JS_DOES = "".join([
     _JS_ADDRESS, _JS_PERFORM, _JS_EDITS, _JS_CLIPBOARD, _JS_HANDS, _JS_FIELDS, _JS_PICK, _JS_OPEN, _JS_POST])
