@@ -519,7 +519,8 @@ def _of_members(members, given):
 
 def _interleaved(found):
     "Several attributions of the same sequences as one, in which each sequence has a row of each"
-    tensors = [name for name, v in vars(found[0]).items() if isinstance(v, torch.Tensor)]
+    own = ("spread", "each")        # of a member that is itself an ensemble; it counts as one network here
+    tensors = [name for name, v in vars(found[0]).items() if isinstance(v, torch.Tensor) and name not in own]
     rows = {name: torch.stack([getattr(a, name) for a in found], 1).flatten(0, 1) for name in tensors}
     rules = zip(*(a.rule for a in found))
     return Attribution(**rows, rule=[name for of_sequence in rules for name in of_sequence])

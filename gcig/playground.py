@@ -1330,8 +1330,8 @@ def _predicted(playground, question):
 
 def _for_a_page(model):
     "Whether a page can compute what `model` says"
-    members = model.models if isinstance(model, Ensemble) else [model]
-    return all(isinstance(member, CNNLSTM) for member in members)
+    if isinstance(model, Ensemble): return all(map(_for_a_page, model.models))
+    return isinstance(model, CNNLSTM)
 
 def _is_mean(model): return isinstance(model, Ensemble) and len(model.models) > 1
 
