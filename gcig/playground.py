@@ -420,10 +420,10 @@ _CSS_DRAWINGS = """
 # %% ../nbs/14_playground.ipynb #9f12d8e7
 _JS_CAPTIONS = r"""
 const otherSide = ({classes}, target) => classes.length == 2 ? `for ${classes[1 - target]}` : "against it"
-const paleness = ({spread}) => spread ? " The paler a letter, the more its networks differ." : ""
-const scoresCaption = (world, {network, output, target}, answer) =>
+const paleness = ({spread}) => spread ? "The paler a letter, the more its networks differ." : ""
+const scoresCaption = (world, {network, output, target}) =>
   `Scores of ${network}, of the ${outputWords[output]}. ` +
-  `Up: speaks for ${world.classes[target]}; down: ${otherSide(world, target)}.${paleness(answer)}`
+  `Up: speaks for ${world.classes[target]}; down: ${otherSide(world, target)}.`
 const rightCaption = (world, {output}) => {
   if (!world.truth) return ""
   return output == "log_odds" ? "Below: the right scores, on the same scale." :
@@ -590,8 +590,8 @@ const pictureLine = (world, layout, row, {network, right}) => [
   right ? moved(rowHeight + 42, logoRow(world, layout, row, right)) : "",
 ]
 const pictureWords = (world, state, question, answer) => [
-  saidInWords(world, state, answer), scoresCaption(world, question, answer), rightCaption(world, question),
-  sumInWords(question, answer)].filter(Boolean)
+  saidInWords(world, state, answer), scoresCaption(world, question), paleness(answer),
+  rightCaption(world, question), sumInWords(question, answer)].filter(Boolean)
 const picture = (world, state, question, answer) => {
   const layout = logoLayout(world.length, pictureWidth), logos = twoLogos(world, question, answer)
   const lineHeight = rowHeight + 46 + (logos.right ? rowHeight : 0)
@@ -822,8 +822,8 @@ const drawScores = p => {
   p.drawn = p.last
   p.drawnIn = p.built
   const {question, answer} = p.last, layout = layoutOf(p), logos = twoLogos(p.world, question, answer)
-  const captions = [scoresCaption(p.world, question, answer), rightCaption(p.world, question)]
-  viewOf(p, "caption").textContent = captions.join(" ")
+  const captions = [scoresCaption(p.world, question), paleness(answer), rightCaption(p.world, question)]
+  viewOf(p, "caption").textContent = captions.filter(Boolean).join(" ")
   for (const row of Array(layout.lines).keys()) drawRow(p, layout, row, logos)
   viewOf(p, "sum").textContent = sumInWords(question, answer)
   viewOf(p, "bars").innerHTML = sumBars(answer)
