@@ -577,7 +577,8 @@ const asTsv = (world, question, answer) => {
 # %% ../nbs/14_playground.ipynb #94b4408a
 _JS_PICTURE = r"""
 const pictureWidth = 900         // px, twice that in the file: fifty letters stand in one line
-const pictureStyle = `text { font: 13px sans-serif; fill: #1b1b1b } .zero { stroke: #1b1b1b; opacity: .6 }`
+// 12 px: the longest sentence fits into the width, and "network" to the left of its axis
+const pictureStyle = `text { font: 12px sans-serif; fill: #1b1b1b } .zero { stroke: #1b1b1b; opacity: .6 }`
 const pictureLetter = (world, layout, k, letter) =>
   shape("rect", {x: column(layout, k) + .5, y: 0, width: layout.wide - 1, height: 22,
     fill: world.colours[letter], opacity: .25}) +
