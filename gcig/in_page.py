@@ -74,8 +74,16 @@ def _check_packable(model):
 
 def _together(mean, known):
     "An ensemble for JSON; of a member that `known`, from ids to names, has a name for, only that"
-    members = [known.get(id(member)) or packed(member) for member in mean.models]
+    members = [known.get(id(member)) or _described(member, known) for member in mean.models]
     return dict(maxlen=mean.maxlen, classes=mean.n_classes, labels=mean.labels, of=mean.of, members=members)
+
+def _described(model, known):
+    "A network or an ensemble for JSON, as `packed` and `_together` tell"
+    if isinstance(model, Ensemble): return _together(model, known)
+    _check_packable(model)
+    layers = [_layer(name, layer) for name, layer in model.layers.named_children()]
+    return dict(maxlen=model.config["maxlen"], classes=model.config["dense"][-1], labels=model.labels,
+                layers=layers)
 
 def packed(
     # the network, or an `ensemble` of such; its mode does not matter: it is taken as in evaluation
@@ -85,11 +93,7 @@ def packed(
 
     Raises `TypeError` for another kind of model, `ValueError` for one that was altered, has one class, is not
     in single precision or not finite."""
-    if isinstance(model, Ensemble): return _together(model, {})
-    _check_packable(model)
-    layers = [_layer(name, layer) for name, layer in model.layers.named_children()]
-    return dict(maxlen=model.config["maxlen"], classes=model.config["dense"][-1], labels=model.labels,
-                layers=layers)
+    return _described(model, {})
 
 # %% ../nbs/13_in_page.ipynb #e948cfdf
 _FILES = ("tf-core.min.js", "tf-backend-cpu.min.js")        # in this order: the back end adds to the core
@@ -670,8 +674,7 @@ def _check_networks(networks):
 def _descriptions(networks):
     "Each network with its name; ensembles name those of their members that are among `networks`"
     known = {id(model): name for name, model in networks.items() if not isinstance(model, Ensemble)}
-    described = lambda m: _together(m, known) if isinstance(m, Ensemble) else packed(m)
-    return [[name, described(model)] for name, model in networks.items()]
+    return [[name, _described(model, known)] for name, model in networks.items()]
 
 def engine(
     networks:Mapping, # name to `CNNLSTM`, or to an `ensemble` of such
